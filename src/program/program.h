@@ -1,0 +1,26 @@
+/* Inside of a program: one sealed memory file with the shim's image in front and the guest binary behind it, mapped once, read-only. */
+#ifndef HL_PROGRAM_INTERNAL_H
+#define HL_PROGRAM_INTERNAL_H
+
+#include "context/context.h"
+#include <hyperlight/program.h>
+
+struct hl_program {
+    atomic_uint references;
+    hl_context *context;
+    char *name;              /* for messages; escaped */
+    char *strings;           /* argv then environment, each NUL-terminated */
+    uint32_t strings_size, argument_count, environment_count;
+    void *image;             /* shared read-only mapping of the whole file */
+    uint64_t image_size;     /* page multiple */
+    uint64_t program_offset; /* 2 MiB multiple: where the guest binary starts in the image */
+    uint64_t program_size;   /* bytes */
+};
+
+void hl__program_ref(hl_program *program);
+
+/* The shim's flat image, linked into the library (struct hl_abi_shim_image at its start). */
+extern const unsigned char hl__shim_image[];
+extern const unsigned char hl__shim_image_end[];
+
+#endif
