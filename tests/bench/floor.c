@@ -85,15 +85,14 @@ _Static_assert(offsetof(struct mailbox, host_reply) == 256, "guest code knows th
 
 enum guest_operation { GUEST_ECHO, GUEST_HOST_CALL, GUEST_DIRTY };
 
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
+_Static_assert(CALL_PORT == 0xe0 && RAM_ADDRESS == 0x400000, "guest code knows these numbers");
 
 /* A fresh or restored vCPU starts at guest_wake, where the OUT of a resting guest also returns. */
 extern const uint8_t guest_begin[], guest_wake[], guest_end[], stub_begin[], stub_end[];
 __asm__(".pushsection .rodata\n"
         "guest_begin:\n"
         "    mov $1, %eax\n"
-        "    out %eax, $" TEXT(CALL_PORT) "\n"
+        "    out %eax, $0xe0\n"
         "guest_wake:\n"
         "    mov $0x400000, %ebx\n"
         "    cld\n"
@@ -111,7 +110,7 @@ __asm__(".pushsection .rodata\n"
         "    mov $64, %ecx\n"
         "    rep movsb\n"
         "    mov $2, %eax\n"
-        "    out %eax, $" TEXT(CALL_PORT) "\n"
+        "    out %eax, $0xe0\n"
         "    lea 256(%rbx), %rsi\n"
         "    jmp 1b\n"
         "3:  mov 4(%rbx), %ecx\n"
@@ -124,7 +123,7 @@ __asm__(".pushsection .rodata\n"
         "guest_end:\n"
         "stub_begin:\n"
         "    mov $3, %eax\n"
-        "    out %eax, $" TEXT(CALL_PORT) "\n"
+        "    out %eax, $0xe0\n"
         "    hlt\n"
         "stub_end:\n"
         ".popsection\n");
@@ -153,24 +152,28 @@ static struct kvm_sregs start_sregs;
 static uint8_t *image;    /* one page of guest code, shared by all machines, read-only for them */
 static uint8_t *snapshot; /* the system pages, then RAM, as a machine starts with them */
 
-static void die(const char *what) {
+static void die(const char *what)
+{
     fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
-static uint64_t now_ns(void) {
+static uint64_t now_ns(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* Every ioctl of this program goes through here, so that the counts are true. */
-static int counted_ioctl(int fd, unsigned long request, void *argument) {
+static int counted_ioctl(int fd, unsigned long request, void *argument)
+{
     counters.ioctls++;
     return ioctl(fd, request, argument);
 }
 
-static int must_ioctl(int fd, unsigned long request, unsigned long argument, const char *name) {
+static int must_ioctl(int fd, unsigned long request, unsigned long argument, const char *name)
+{
     int result = counted_ioctl(fd, request, (void *)argument);
     if (result < 0)
         die(name);
@@ -179,7 +182,8 @@ static int must_ioctl(int fd, unsigned long request, unsigned long argument, con
 #define MUST_IOCTL(fd, request, argument)                                                          \
     must_ioctl(fd, request, (unsigned long)(argument), #request)
 
-static void *must_map(size_t bytes, int protection, int flags, int fd) {
+static void *must_map(size_t bytes, int protection, int flags, int fd)
+{
     void *memory = mmap(NULL, bytes, protection, flags, fd, 0);
     if (memory == MAP_FAILED)
         die("mmap");
@@ -196,12 +200,14 @@ static void *must_map(size_t bytes, int protection, int flags, int fd) {
 #define PTE_NX (1ull << 63)
 #define PTE_TABLE (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED_DIRTY)
 
-static void *snapshot_system(enum system_page page) {
+static void *snapshot_system(enum system_page page)
+{
     return snapshot + (size_t)page * PAGE_SIZE;
 }
 
 /* Accessed and dirty bits are preset, so that nothing ever writes the tables. */
-static void build_page_tables(void) {
+static void build_page_tables(void)
+{
     uint64_t *pml4 = snapshot_system(PAGE_PML4), *pdpt = snapshot_system(PAGE_PDPT);
     uint64_t *pd = snapshot_system(PAGE_PD), *pt = snapshot_system(PAGE_PT);
     pml4[0] = SYSTEM_PAGE_ADDRESS(PAGE_PDPT) | PTE_TABLE;
@@ -222,7 +228,8 @@ static void build_page_tables(void) {
 #define TSS_IO_BITMAP 104
 #define TSS_BYTES (TSS_IO_BITMAP + 0x100 / 8 + 1)
 
-static void build_tss(void) {
+static void build_tss(void)
+{
     uint8_t *tss = snapshot_system(PAGE_TSS);
     uint64_t stack_top = SYSTEM_PAGE_ADDRESS(PAGE_FAULT_STACK) + PAGE_SIZE;
     uint16_t bitmap = TSS_IO_BITMAP;
@@ -233,7 +240,8 @@ static void build_tss(void) {
     tss[TSS_IO_BITMAP + CALL_PORT / 8] = 0xf0; /* four ports: the OUT is 32 bits wide */
 }
 
-static void build_descriptors(void) {
+static void build_descriptors(void)
+{
     uint64_t *gdt = snapshot_system(PAGE_GDT_IDT);
     uint64_t *idt = gdt + (IDT_ADDRESS - GDT_ADDRESS) / sizeof *gdt;
     uint64_t tss = SYSTEM_PAGE_ADDRESS(PAGE_TSS), stub = SYSTEM_PAGE_ADDRESS(PAGE_STUB);
@@ -244,8 +252,8 @@ static void build_descriptors(void) {
     gdt[5] = (TSS_BYTES - 1) | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56;
     gdt[6] = tss >> 32;
     for (int vector = 0; vector < IDT_VECTORS; vector++) {
-        idt[2 * vector] =
-            (stub & 0xffff) | 0x8ull << 16 | 1ull << 32 | 0x8eull << 40 | (stub >> 16 & 0xffff) << 48;
+        idt[2 * vector] = (stub & 0xffff) | 0x8ull << 16 | 1ull << 32 | 0x8eull << 40 |
+                          (stub >> 16 & 0xffff) << 48;
         idt[2 * vector + 1] = stub >> 32;
     }
     memcpy(snapshot_system(PAGE_STUB), stub_begin, (size_t)(stub_end - stub_begin));
@@ -253,7 +261,8 @@ static void build_descriptors(void) {
 
 /* Offset of the i-th page that a cold start copies: the system, the mailbox, the scattered pages,
  * then as many more as were asked for. */
-static size_t cold_page_offset(size_t index) {
+static size_t cold_page_offset(size_t index)
+{
     if (index <= SYSTEM_PAGES)
         return index * PAGE_SIZE;
     index -= SYSTEM_PAGES + 1;
@@ -267,9 +276,10 @@ static size_t cold_page_offset(size_t index) {
     return SYSTEM_BYTES + (after + index) * PAGE_SIZE;
 }
 #define MIN_COLD_PAGES (SYSTEM_PAGES + 1)
-#define MAX_COLD_PAGES (RAM_PAGES - SCATTER_COUNT * SCATTER_STRIDE_PAGES)
+#define MAX_COLD_PAGES 4096ull
 
-static void build_snapshot(void) {
+static void build_snapshot(void)
+{
     int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     image = must_map(PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1);
     memcpy(image, guest_begin, (size_t)(guest_end - guest_begin));
@@ -284,38 +294,51 @@ static void build_snapshot(void) {
 
 /* Machines */
 
-static struct kvm_segment user_segment(uint16_t selector, uint8_t type, bool code) {
-    return (struct kvm_segment){.limit = 0xffffffff, .selector = selector, .type = type,
-                                .present = 1, .dpl = 3, .db = !code, .s = 1, .l = code, .g = 1};
+static struct kvm_segment user_segment(uint16_t selector, uint8_t type, bool code)
+{
+    return (struct kvm_segment){.limit = 0xffffffff,
+                                .selector = selector,
+                                .type = type,
+                                .present = 1,
+                                .dpl = 3,
+                                .db = !code,
+                                .s = 1,
+                                .l = code,
+                                .g = 1};
 }
 
 /* QEMU's TCG checks the I/O bitmap only through an available TSS (type 9); processors want a busy
  * one. */
-static uint8_t tss_type(void) {
+static uint8_t tss_type(void)
+{
     const char *bed = getenv("HL_BED");
     return bed && strcmp(bed, "1") == 0 ? 0x9 : 0xb;
 }
 
-static void build_start_sregs(int vcpu) {
+static void build_start_sregs(int vcpu)
+{
     MUST_IOCTL(vcpu, KVM_GET_SREGS, &start_sregs);
     start_sregs.cs = user_segment(0x23, 0xb, true);
     start_sregs.ss = user_segment(0x1b, 0x3, false);
     start_sregs.ds = start_sregs.es = start_sregs.fs = start_sregs.gs = start_sregs.ss;
     start_sregs.tr = (struct kvm_segment){.base = SYSTEM_PAGE_ADDRESS(PAGE_TSS),
-                                          .limit = TSS_BYTES - 1, .selector = 0x28,
-                                          .type = tss_type(), .present = 1};
+                                          .limit = TSS_BYTES - 1,
+                                          .selector = 0x28,
+                                          .type = tss_type(),
+                                          .present = 1};
     start_sregs.gdt.base = GDT_ADDRESS;
     start_sregs.gdt.limit = 7 * 8 - 1;
     start_sregs.idt.base = IDT_ADDRESS;
     start_sregs.idt.limit = IDT_VECTORS * 16 - 1;
     start_sregs.cr0 = 0x80010033; /* PG, WP, NE, ET, MP, PE */
     start_sregs.cr3 = SYSTEM_PAGE_ADDRESS(PAGE_PML4);
-    start_sregs.cr4 = 0x620; /* PAE, OSFXSR, OSXMMEXCPT */
+    start_sregs.cr4 = 0x620;  /* PAE, OSFXSR, OSXMMEXCPT */
     start_sregs.efer = 0xd00; /* LME, LMA, NXE */
 }
 
 /* Registers go in with the next KVM_RUN; no ioctl. */
-static void set_start_registers(struct machine *m) {
+static void set_start_registers(struct machine *m)
+{
     m->run->s.regs.sregs = start_sregs;
     m->run->s.regs.regs =
         (struct kvm_regs){.rip = IMAGE_ADDRESS + (uint64_t)(guest_wake - guest_begin), .rflags = 2};
@@ -323,7 +346,8 @@ static void set_start_registers(struct machine *m) {
 }
 
 static void add_slot(int vm, uint32_t slot, uint32_t flags, uint64_t address, size_t bytes,
-                     const void *memory) {
+                     const void *memory)
+{
     struct kvm_userspace_memory_region region = {.slot = slot,
                                                  .flags = flags,
                                                  .guest_phys_addr = address,
@@ -334,7 +358,8 @@ static void add_slot(int vm, uint32_t slot, uint32_t flags, uint64_t address, si
 
 #define RAM_SLOT 1
 
-static struct machine machine_new(size_t pages, bool dirty_log) {
+static struct machine machine_new(size_t pages, bool dirty_log)
+{
     struct machine m = {0};
     m.system = must_map(SYSTEM_BYTES + RAM_BYTES, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
@@ -352,7 +377,8 @@ static struct machine machine_new(size_t pages, bool dirty_log) {
         MUST_IOCTL(m.vm, KVM_ENABLE_CAP, &cap);
     }
     add_slot(m.vm, 0, 0, SYSTEM_ADDRESS, SYSTEM_BYTES, m.system);
-    add_slot(m.vm, RAM_SLOT, dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0, RAM_ADDRESS, RAM_BYTES, m.ram);
+    add_slot(m.vm, RAM_SLOT, dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0, RAM_ADDRESS, RAM_BYTES,
+             m.ram);
     add_slot(m.vm, 2, KVM_MEM_READONLY, IMAGE_ADDRESS, PAGE_SIZE, image);
     m.vcpu = MUST_IOCTL(m.vm, KVM_CREATE_VCPU, 0);
     if (hardware)
@@ -365,20 +391,23 @@ static struct machine machine_new(size_t pages, bool dirty_log) {
 }
 
 /* The descriptors first: with the VM gone, unmapping its memory has nobody to notify. */
-static void machine_free(struct machine *m) {
+static void machine_free(struct machine *m)
+{
     munmap(m->run, run_bytes);
     close(m->vcpu);
     close(m->vm);
     munmap(m->system, SYSTEM_BYTES + RAM_BYTES);
 }
 
-static void die_of_exit(const struct machine *m, uint32_t doorbell) {
+static void die_of_exit(const struct machine *m, uint32_t doorbell)
+{
     fprintf(stderr, "floor: unexpected exit %u, doorbell %u\n", m->run->exit_reason, doorbell);
     exit(1);
 }
 
 /* Enter the guest until it rings; returns which doorbell. */
-static uint32_t enter(struct machine *m) {
+static uint32_t enter(struct machine *m)
+{
     while (counted_ioctl(m->vcpu, KVM_RUN, NULL) < 0)
         if (errno != EINTR)
             die("KVM_RUN");
@@ -392,14 +421,16 @@ static uint32_t enter(struct machine *m) {
     return doorbell;
 }
 
-static void enter_expecting(struct machine *m, uint32_t expected) {
+static void enter_expecting(struct machine *m, uint32_t expected)
+{
     uint32_t doorbell = enter(m);
     if (doorbell != expected)
         die_of_exit(m, doorbell);
 }
 
 /* One call: 64 bytes in, 64 bytes out. */
-static void call(struct machine *m, enum guest_operation operation, const char *in, char *out) {
+static void call(struct machine *m, enum guest_operation operation, const char *in, char *out)
+{
     m->mailbox->operation = operation;
     memcpy(m->mailbox->request, in, MESSAGE_BYTES);
     if (operation == GUEST_HOST_CALL) {
@@ -418,7 +449,8 @@ static void call(struct machine *m, enum guest_operation operation, const char *
 
 /* Copy back what the log names. Its bits are never cleared: pages once written stay writable, cost
  * no fault again, and are always copied. */
-static void restore(struct machine *m) {
+static void restore(struct machine *m)
+{
     static uint64_t bitmap[RAM_PAGES / 64];
     struct kvm_dirty_log log = {.slot = RAM_SLOT, .dirty_bitmap = bitmap};
     MUST_IOCTL(m->vm, KVM_GET_DIRTY_LOG, &log);
@@ -431,7 +463,8 @@ static void restore(struct machine *m) {
     set_start_registers(m);
 }
 
-static void check_restored(const struct machine *m) {
+static void check_restored(const struct machine *m)
+{
     for (size_t i = SYSTEM_PAGES; i < DEFAULT_COLD_PAGES; i++) {
         size_t offset = cold_page_offset(i);
         if (memcmp(m->system + offset, snapshot + offset, PAGE_SIZE) != 0) {
@@ -454,29 +487,34 @@ static struct machine warm, logged; /* logged has its dirty log on; both live to
 static size_t cold_pages;
 static char message[MESSAGE_BYTES], answer[MESSAGE_BYTES];
 
-static void measure_begin(struct measured *sample) {
+static void measure_begin(struct measured *sample)
+{
     sample->before = counters;
     sample->begin_ns = now_ns();
 }
 
-static void measure_end(struct measured *sample) {
+static void measure_end(struct measured *sample)
+{
     sample->end_ns = now_ns();
     sample->after = counters;
 }
 
-static void do_warm_call(struct measured *sample) {
+static void do_warm_call(struct measured *sample)
+{
     measure_begin(sample);
     call(&warm, GUEST_ECHO, message, answer);
     measure_end(sample);
 }
 
-static void do_guest_to_host(struct measured *sample) {
+static void do_guest_to_host(struct measured *sample)
+{
     measure_begin(sample);
     call(&warm, GUEST_HOST_CALL, message, answer);
     measure_end(sample);
 }
 
-static void do_restore_call(struct measured *sample) {
+static void do_restore_call(struct measured *sample)
+{
     measure_begin(sample);
     call(&logged, GUEST_DIRTY, message, answer);
     restore(&logged);
@@ -484,7 +522,8 @@ static void do_restore_call(struct measured *sample) {
     check_restored(&logged);
 }
 
-static void do_cold_first_reply(struct measured *sample) {
+static void do_cold_first_reply(struct measured *sample)
+{
     measure_begin(sample);
     struct machine m = machine_new(cold_pages, false);
     call(&m, GUEST_ECHO, message, answer);
@@ -492,7 +531,8 @@ static void do_cold_first_reply(struct measured *sample) {
     machine_free(&m);
 }
 
-static void do_cold_destroy(struct measured *sample) {
+static void do_cold_destroy(struct measured *sample)
+{
     struct machine m = machine_new(cold_pages, false);
     call(&m, GUEST_ECHO, message, answer);
     measure_begin(sample);
@@ -504,15 +544,14 @@ static const struct operation {
     const char *name;
     void (*perform)(struct measured *sample);
 } operations[] = {
-    {"warm_call", do_warm_call},
-    {"guest_to_host", do_guest_to_host},
-    {"restore_call_10", do_restore_call},
-    {"cold_first_reply", do_cold_first_reply},
+    {"warm_call", do_warm_call},          {"guest_to_host", do_guest_to_host},
+    {"restore_call_10", do_restore_call}, {"cold_first_reply", do_cold_first_reply},
     {"cold_destroy", do_cold_destroy},
 };
 
 /* Each message differs from the one before, so that a stale reply is noticed. */
-static void perform_checked(const struct operation *operation, struct measured *sample) {
+static void perform_checked(const struct operation *operation, struct measured *sample)
+{
     static unsigned number;
     snprintf(message, sizeof message, "%063u", number++);
     operation->perform(sample);
@@ -522,7 +561,8 @@ static void perform_checked(const struct operation *operation, struct measured *
     }
 }
 
-static void run_operation(const struct operation *operation, size_t count) {
+static void run_operation(const struct operation *operation, size_t count)
+{
     struct counters sum = {0};
     printf("{\"operation\": \"%s\", \"samples_ns\": [", operation->name);
     for (size_t i = 0; i < count; i++) {
@@ -538,14 +578,16 @@ static void run_operation(const struct operation *operation, size_t count) {
            (double)sum.ioctls / n, (double)sum.pages_copied / n);
 }
 
-static void print_info(void) {
+static void print_info(void)
+{
     printf("{\"kvm\": \"%s\", \"ram_bytes\": %llu, \"message_bytes\": %d, \"scattered_pages\": %d, "
            "\"min_cold_pages\": %llu, \"max_cold_pages\": %llu, \"default_cold_pages\": %d}\n",
            hardware ? "hardware" : "page-table-based", RAM_BYTES, MESSAGE_BYTES, SCATTER_COUNT,
            MIN_COLD_PAGES, MAX_COLD_PAGES, DEFAULT_COLD_PAGES);
 }
 
-static void run_command(const char *line) {
+static void run_command(const char *line)
+{
     char name[32];
     size_t count = 0, pages = DEFAULT_COLD_PAGES;
     if (sscanf(line, "%31s %zu %zu", name, &count, &pages) < 1)
@@ -564,14 +606,16 @@ static void run_command(const char *line) {
     printf("{\"error\": \"not a command, or a count out of range\"}\n");
 }
 
-static bool has_hardware_virtualization(void) {
+static bool has_hardware_virtualization(void)
+{
     unsigned a, b, c, d;
     bool vmx = __get_cpuid(1, &a, &b, &c, &d) && (c & 1u << 5);
     bool svm = __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1u << 2);
     return vmx || svm;
 }
 
-static void require_capability(unsigned long capability, int bits, const char *name) {
+static void require_capability(unsigned long capability, int bits, const char *name)
+{
     int value = counted_ioctl(kvm, KVM_CHECK_EXTENSION, (void *)capability);
     if (value < 0 || (value & bits) != bits) {
         fprintf(stderr, "floor: this kernel's KVM has no %s\n", name);
@@ -579,7 +623,8 @@ static void require_capability(unsigned long capability, int bits, const char *n
     }
 }
 
-static void open_kvm(void) {
+static void open_kvm(void)
+{
     kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0)
         die("/dev/kvm");
@@ -596,7 +641,8 @@ static void open_kvm(void) {
     MUST_IOCTL(kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
 }
 
-int main(void) {
+int main(void)
+{
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     open_kvm();
     build_snapshot();
