@@ -270,7 +270,7 @@ static bool can_write(const char *path)
 /* The command line */
 
 static const char usage[] =
-    "Usage: hyperlight-bench [--json FILE] [--quick] [OPTION...]\n"
+    "Usage: bench [--json FILE] [--quick] [OPTION...]\n"
     "Measures the library beside a floor that does the same directly on KVM.\n"
     "\n"
     "  --json FILE      write ratios and measurements to FILE\n"
@@ -364,8 +364,8 @@ static bool report(const struct options *options, struct results *results,
 int main(int argc, char **argv)
 {
     static char floor_path[PATH_MAX], guest_path[PATH_MAX];
-    path_beside(floor_path, "hyperlight-bench-floor");
-    path_beside(guest_path, "hyperlight-bench-guest");
+    path_beside(floor_path, "floor");
+    path_beside(guest_path, "guest");
     struct options options = {
         .floor_path = floor_path, .guest_path = guest_path, .effort = full_effort};
     int status = parse_arguments(argc, argv, &options);
