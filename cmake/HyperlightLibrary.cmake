@@ -1,0 +1,48 @@
+# The host library, static and shared, from one set of objects.
+file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/*.c")
+file(GLOB stub_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/guest/stub/*.S")
+list(FILTER library_sources EXCLUDE REGEX "/src/os/windows/")
+
+if(NOT library_sources)
+    return()
+endif()
+
+add_library(hyperlight_objects OBJECT ${library_sources} ${stub_sources})
+target_include_directories(hyperlight_objects
+    PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
+    PRIVATE "${PROJECT_SOURCE_DIR}/src")
+target_link_libraries(hyperlight_objects PRIVATE hl_host)
+
+set(shim_objects "")
+if(TARGET hyperlight_shim_object)
+    set(shim_objects $<TARGET_OBJECTS:hyperlight_shim_object>)
+endif()
+
+add_library(hyperlight_static STATIC $<TARGET_OBJECTS:hyperlight_objects> ${shim_objects})
+add_library(hyperlight SHARED $<TARGET_OBJECTS:hyperlight_objects> ${shim_objects})
+
+foreach(library IN ITEMS hyperlight hyperlight_static)
+    add_library(Hyperlight::${library} ALIAS ${library})
+    set_target_properties(${library} PROPERTIES OUTPUT_NAME hyperlight LINKER_LANGUAGE C)
+    target_include_directories(${library} INTERFACE
+        "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+endforeach()
+
+set(symbol_map "${PROJECT_SOURCE_DIR}/cmake/libhyperlight.map")
+set_target_properties(hyperlight PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${symbol_map}")
+target_link_options(hyperlight PRIVATE "-Wl,--version-script=${symbol_map}")
+target_link_libraries(hyperlight PRIVATE hl_host)
+
+# Whoever links the static library must link what its objects were instrumented with.
+if(HL_SANITIZE)
+    target_link_options(hyperlight_static INTERFACE "$<BUILD_INTERFACE:-fsanitize=${HL_SANITIZE}>")
+endif()
+if(HL_COVERAGE)
+    target_link_options(hyperlight_static INTERFACE "$<BUILD_INTERFACE:--coverage>")
+endif()
+
+# A sanitizer's runtime is in the executable, where a library may look for it.
+if(NOT HL_SANITIZE)
+    target_link_options(hyperlight PRIVATE -Wl,-z,defs)
+endif()

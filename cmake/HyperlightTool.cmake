@@ -1,0 +1,15 @@
+# The tool: the public API alone, by way of the shared library, which exports nothing else.
+file(GLOB tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cli/*.c")
+if(NOT HL_TOOL OR NOT tool_sources OR NOT TARGET hyperlight)
+    return()
+endif()
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+
+add_executable(hyperlight_tool ${tool_sources})
+file(RELATIVE_PATH library_from_tool "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBDIR}")
+set_target_properties(hyperlight_tool PROPERTIES
+    OUTPUT_NAME hyperlight RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin"
+    INSTALL_RPATH "$ORIGIN/${library_from_tool}")
+target_link_libraries(hyperlight_tool PRIVATE hl_host hyperlight PkgConfig::JANSSON)
