@@ -13,6 +13,7 @@ struct hl_context {
     const hl__driver *driver;
     hl_driver_info driver_info;
     struct hl__machine machine;
+    bool poke_works;          /* the ring-0 poke makes removed rights effective here: tested when the context is made */
     hl_log_sink log_sink;
     void *log_user;
     hl_log_level log_level;

@@ -37,6 +37,9 @@ bool hl__control_cancel(hl__control *control, hl_status cause);
 /* Waits until cancelled or until CLOCK_MONOTONIC reaches `until_ns`. Returns whether cancelled. */
 bool hl__control_wait(hl__control *control, uint64_t until_ns);
 
+/* Waits until `descriptor` is ready for `events` (POLLIN, POLLOUT), has failed, or the run is cancelled. Returns false if it was cancelled. */
+bool hl__control_poll(hl__control *control, int descriptor, short events);
+
 /* The deadline of the armed run. */
 uint64_t hl__control_deadline_ns(const hl__control *control);
 

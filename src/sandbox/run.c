@@ -1,0 +1,131 @@
+/* The run loop: enters the guest, serves what it asks, and turns the end into a status. */
+#include "sandbox/sandbox.h"
+#include "util/error.h"
+#include <signal.h>
+
+/* Tells a deadline in words, with the option that moves it. */
+static hl_status cancelled(const hl_sandbox *sandbox, hl_status cause, hl_error *err)
+{
+    const char *source = "hl_sandbox_call";
+    bool starting = sandbox->guest.phase < HL__PHASE_RESTING;
+    if (cause == HL_TIMED_OUT)
+        return hl__error_set(err, cause, source, "the guest ran for %.3f s, its wall-clock limit; raise %s",
+                             (double)(hl__os_monotonic_ns() - sandbox->run.started_ns) / 1e9,
+                             starting ? "start_timeout_ns (timeout_ns with hl_sandbox_run)" : "timeout_ns");
+    if (cause == HL_CPU_LIMIT)
+        return hl__error_set(err, cause, source, "the guest used up its CPU time of %.3f s; raise cpu_time_ns",
+                             (double)sandbox->options.cpu_time_ns / 1e9);
+    return hl__error_set(err, cause, source, "hl_sandbox_interrupt stopped the guest");
+}
+
+/* Hands an exception to the shim, which makes a signal of it, or backs the page that was touched. */
+static void reflect(hl_sandbox *sandbox, const struct hl_abi_fault *fault)
+{
+    sandbox->stats.faults++;
+    sandbox->last_fault = *fault;
+    hl__space_mailbox(sandbox->space, 0)->fault = *fault;
+    hl__vcpu_redirect(sandbox->vm, sandbox->vm->shim->fault);
+    sandbox->entry = HL__ENTRY_STATE;
+}
+
+static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *event, hl_status *status, hl_error *err)
+{
+    sandbox->entry = HL__ENTRY_CONTINUE;
+    switch (event->kind) {
+    case HL__EVENT_INTERRUPTED:
+        sandbox->stats.kicks++;
+        return HL__STEP_CONTINUE;
+    case HL__EVENT_CALL:
+        sandbox->stats.hypercalls++;
+        return hl__hypercall(sandbox, event->op, status, err);
+    case HL__EVENT_FAULT:
+        if (sandbox->guest.phase == HL__PHASE_HELLO)
+            return hl__guest_violation(status, err, "an exception before the first hypercall");
+        reflect(sandbox, &event->fault);
+        return HL__STEP_CONTINUE;
+    default:
+        return hl__guest_violation(status, err, event->reason);
+    }
+}
+
+/* Another member of the VM may have run meanwhile: a resting guest then goes on through its wake-up code. */
+static hl_status take_vcpu(hl_sandbox *sandbox, hl_error *err)
+{
+    hl__space *current = sandbox->vm->vcpu.current;
+    if (sandbox->entry != HL__ENTRY_CONTINUE || current == sandbox->space)
+        return HL_OK;
+    if (sandbox->guest.phase != HL__PHASE_CALL)
+        return hl__error_set(err, HL_BUSY, "hl_sandbox_call", "the VM's vCPU is taken by another of its sandboxes");
+    sandbox->entry = HL__ENTRY_WAKE;
+    return HL_OK;
+}
+
+static hl_status loop(hl_sandbox *sandbox, hl_error *err)
+{
+    enum hl__step step = HL__STEP_CONTINUE;
+    hl_status status = take_vcpu(sandbox, err);
+    while (!status && step == HL__STEP_CONTINUE) {
+        struct hl__event event;
+        hl_status cause = hl__control_cause(sandbox->control);
+        if (cause)
+            return cancelled(sandbox, cause, err);
+        sandbox->stats.entries++;
+        status = hl__vcpu_enter(sandbox->vm, sandbox->space, sandbox->entry, sandbox->control, &event, err);
+        if (!status)
+            step = take_event(sandbox, &event, &status, err);
+    }
+    return status;
+}
+
+static uint64_t deadline_after(uint64_t now, uint64_t timeout_ns)
+{
+    return timeout_ns == HL_UNLIMITED || now + timeout_ns < now ? UINT64_MAX : now + timeout_ns;
+}
+
+hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err)
+{
+    uint64_t now = hl__os_monotonic_ns(), transfer_used = sandbox->run.transfer_used;
+    sandbox->run = (struct hl__run){.started_ns = now, .deadline_ns = deadline_after(now, timeout_ns), .transfer_used = transfer_used};
+    hl_status status = hl__control_begin(sandbox->control, sandbox->run.deadline_ns, sandbox->options.cpu_time_ns, err);
+    if (status)
+        return status;
+    status = loop(sandbox, err);
+    hl__control_end(sandbox->control);
+    sandbox->stats.run_time_ns += hl__os_monotonic_ns() - now;
+    return status;
+}
+
+hl_status hl__sandbox_start(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err)
+{
+    sandbox->guest.phase = HL__PHASE_HELLO;
+    sandbox->entry = HL__ENTRY_START;
+    sandbox->run.transfer_used = 0;
+    return hl__sandbox_serve(sandbox, timeout_ns, err);
+}
+
+hl_status hl_sandbox_run(hl_sandbox *sandbox, int *exit_code, hl_error *err)
+{
+    if (!sandbox || !exit_code)
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run", "sandbox and exit_code must not be NULL");
+    hl_status status = hl__sandbox_claim(sandbox, false, "hl_sandbox_run", err);
+    if (status)
+        return status;
+    if (sandbox->guest.phase != HL__PHASE_NEW) {
+        hl__sandbox_release(sandbox, HL_SANDBOX_READY);
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run", "the program was started before");
+    }
+    status = hl__sandbox_start(sandbox, sandbox->options.timeout_ns, err);
+    sandbox->stats.calls++;
+    if (status) {
+        hl__sandbox_release(sandbox, HL_SANDBOX_POISONED);
+        return status;
+    }
+    if (sandbox->run.ending == HL__ENDING_RESTED) {
+        hl__sandbox_release(sandbox, HL_SANDBOX_READY);
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run", "'%s' serves calls instead of exiting; use hl_sandbox_call",
+                             sandbox->vm->program->name);
+    }
+    *exit_code = sandbox->run.exit_code;
+    hl__sandbox_release(sandbox, HL_SANDBOX_FINISHED);
+    return HL_OK;
+}

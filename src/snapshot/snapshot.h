@@ -1,0 +1,31 @@
+/* Inside of a snapshot: everything that a sandbox is between two calls. It holds no host pointer into a sandbox and nothing of the machine. */
+#ifndef HL_SNAPSHOT_INTERNAL_H
+#define HL_SNAPSHOT_INTERNAL_H
+
+#include "sandbox/sandbox.h"
+
+struct hl_snapshot {
+    atomic_uint references;
+    hl_context *context;
+    hl_program *program;
+    hl_sandbox_options options;  /* of the sandbox it was taken of; with a reference to its host functions and a copy of its input */
+    void *stdin_data;
+    struct hl__guest_state guest;
+    hl__os_file file;            /* RAM, sparse, sealed */
+    const uint8_t *memory;       /* the file, mapped read-only */
+    uint64_t memory_size;
+    uint64_t *pages;             /* RAM pages that are in the file: one bit each; all others are zero */
+    _Atomic uint64_t *hot;       /* hint: pages that sandboxes of this snapshot were seen to write */
+    uint64_t page_count;
+    uint64_t ram_free_offset;
+    void *tables;                /* copies of all tables, with the addresses that their entries are relative to */
+    uint32_t table_count;
+    uint64_t tables_gpa, ram_gpa;
+};
+
+static inline bool hl__snapshot_has(const hl_snapshot *snapshot, uint64_t page)
+{
+    return hl__bitmap_get(snapshot->pages, page);
+}
+
+#endif

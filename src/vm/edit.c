@@ -1,0 +1,154 @@
+/* Changes of the address space that the guest asks for: each is checked against what the guest may have, then all are applied. */
+#include "vm/x86_64/tables.h"
+#include <errno.h>
+#include <stdlib.h>
+
+static bool range_allowed(uint64_t address, uint64_t page_count)
+{
+    uint64_t limit = HL_ABI_USER_END / HL__PAGE;
+    if (address % HL__PAGE || page_count == 0 || page_count > limit)
+        return false;
+    uint64_t end = address + page_count * HL__PAGE;
+    if (address >= HL_ABI_USER_START && end <= HL_ABI_USER_END && address < end)
+        return true;
+    return address >= HL_ABI_HEAP_ADDRESS && end <= HL_ABI_HEAP_END && address < end;
+}
+
+static bool source_contains(uint64_t offset, uint64_t page_count, uint64_t start, uint64_t size)
+{
+    uint64_t pages = (size + HL__PAGE - 1) / HL__PAGE;
+    return offset % HL__PAGE == 0 && offset >= start && offset / HL__PAGE <= pages && page_count <= pages - offset / HL__PAGE;
+}
+
+static bool source_allowed(const hl__space *space, const struct hl_abi_edit *edit)
+{
+    switch (edit->source) {
+    case HL_ABI_SOURCE_NONE:
+    case HL_ABI_SOURCE_KEEP:
+        return edit->offset == 0;
+    case HL_ABI_SOURCE_RAM:
+        return source_contains(edit->offset, edit->page_count, space->ram_free_offset, space->ram_size);
+    case HL_ABI_SOURCE_PROGRAM:
+        return !(edit->rights & HL_ABI_RIGHT_WRITE) &&
+               source_contains(edit->offset, edit->page_count, 0, space->vm->program->program_size);
+    default:
+        return false;
+    }
+}
+
+static bool rights_allowed(const struct hl_abi_edit *edit)
+{
+    uint32_t known = HL_ABI_RIGHT_READ | HL_ABI_RIGHT_WRITE | HL_ABI_RIGHT_EXECUTE | HL_ABI_RIGHT_POPULATE;
+    if (edit->source == HL_ABI_SOURCE_NONE)
+        return edit->rights == 0;
+    return edit->rights != 0 && !(edit->rights & ~known);
+}
+
+struct keep_check {
+    bool write, refused;
+};
+
+/* Read-only memory stays read-only: the guest binary is shared with other sandboxes. */
+static void check_kept(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+{
+    struct keep_check *check = user;
+    (void)table;
+    if (check->write && !hl__space_owns_ram(space, *entry & HL__PTE_ADDRESS))
+        check->refused = true;
+}
+
+static bool keep_allowed(hl__space *space, const struct hl_abi_edit *edit)
+{
+    struct keep_check check = {(edit->rights & HL_ABI_RIGHT_WRITE) != 0, false};
+    if (edit->source == HL_ABI_SOURCE_KEEP && check.write)
+        hl__tables_each(space, edit->address, edit->page_count, check_kept, &check);
+    return !check.refused;
+}
+
+static uint64_t rights_flags(uint32_t rights)
+{
+    return HL__PTE_LEAF | HL__PTE_USER | (rights & HL_ABI_RIGHT_WRITE ? HL__PTE_WRITE : 0) |
+           (rights & HL_ABI_RIGHT_EXECUTE ? 0 : HL__PTE_NO_EXECUTE);
+}
+
+/* Makes the tables that an addition needs, so that applying it cannot fail. Returns how many of its pages are not present yet, or -1. */
+static int64_t make_tables(hl__space *space, const struct hl_abi_edit *edit)
+{
+    int64_t absent = 0;
+    for (uint64_t page = 0; page < edit->page_count; page++) {
+        uint32_t table;
+        uint64_t *entry = hl__tables_make(space, edit->address + page * HL__PAGE, 1, &table);
+        if (!entry)
+            return -1;
+        absent += !(*entry & HL__PTE_PRESENT);
+    }
+    return absent;
+}
+
+static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t count)
+{
+    uint64_t added = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct hl_abi_edit *edit = &edits[i];
+        if (!range_allowed(edit->address, edit->page_count) || !source_allowed(space, edit) || !rights_allowed(edit) ||
+            !keep_allowed(space, edit))
+            return -EINVAL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (edits[i].source != HL_ABI_SOURCE_RAM && edits[i].source != HL_ABI_SOURCE_PROGRAM)
+            continue;
+        int64_t absent = make_tables(space, &edits[i]);
+        if (absent < 0)
+            return -ENOMEM;
+        added += edits[i].source == HL_ABI_SOURCE_RAM ? (uint64_t)absent : 0;
+    }
+    return space->mapped_pages + added > space->ram_size / HL__PAGE ? -ENOMEM : 0;
+}
+
+static void remove_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+{
+    (void)user;
+    hl__tables_set(space, table, entry, 0);
+    space->edit_count++;
+}
+
+static void keep_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+{
+    const uint64_t *flags = user;
+    hl__tables_set(space, table, entry, (*entry & HL__PTE_ADDRESS) | *flags);
+    space->edit_count++;
+}
+
+static void add_pages(hl__space *space, const struct hl_abi_edit *edit)
+{
+    bool ram = edit->source == HL_ABI_SOURCE_RAM;
+    uint64_t gpa = edit->offset + (ram ? space->ram_gpa : HL__GPA_IMAGE + space->vm->program->program_offset);
+    uint64_t flags = rights_flags(edit->rights);
+    for (uint64_t page = 0; page < edit->page_count; page++) {
+        uint32_t table;
+        uint64_t *entry = hl__tables_make(space, edit->address + page * HL__PAGE, 1, &table);
+        hl__tables_set(space, table, entry, (gpa + page * HL__PAGE) | flags);
+        if (ram)
+            hl__bitmap_set(space->touched, edit->offset / HL__PAGE + page);
+    }
+    space->edit_count += edit->page_count;
+    if (ram && (edit->rights & HL_ABI_RIGHT_POPULATE))
+        hl__os_memory_populate(space->ram + edit->offset, edit->page_count * HL__PAGE);
+}
+
+int hl__space_edit(hl__space *space, const struct hl_abi_edit *edits, size_t count)
+{
+    int result = prepare(space, edits, count);
+    if (result)
+        return result;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t flags = rights_flags(edits[i].rights);
+        if (edits[i].source == HL_ABI_SOURCE_NONE)
+            hl__tables_each(space, edits[i].address, edits[i].page_count, remove_page, NULL);
+        else if (edits[i].source == HL_ABI_SOURCE_KEEP)
+            hl__tables_each(space, edits[i].address, edits[i].page_count, keep_page, &flags);
+        else
+            add_pages(space, &edits[i]);
+    }
+    return 0;
+}
