@@ -42,10 +42,9 @@ hl_status hl__os_random(void *data, size_t size, hl_error *err);
 /* Changes in each forked child (pthread_atfork); the same number means the same process. Cheap. */
 uint64_t hl__os_fork_generation(void);
 
-/* Writes what a descriptor that poll() calls writable takes at once: at most PIPE_BUF bytes to what may be a pipe, so that it does not block. SIGPIPE never arrives.
- * Returns bytes taken, or a negated errno (-EAGAIN: try again). */
-int64_t hl__os_descriptor_write(int descriptor, const void *data, size_t size);
-/* Reads what is there. Returns bytes, 0 at the end, or a negated errno (-EAGAIN: try again). */
-int64_t hl__os_descriptor_read(int descriptor, void *data, size_t size);
+/* Writes all or as much as the descriptor takes before `until_ns` (never blocks longer, SIGPIPE never arrives). Returns bytes taken; a negated errno if none. */
+int64_t hl__os_descriptor_write(int descriptor, const void *data, size_t size, uint64_t until_ns);
+/* Reads what is there, waiting at most until `until_ns` or until *cancelled is non-zero. Returns bytes, 0 at the end, negated errno (-EAGAIN: nothing came in time). */
+int64_t hl__os_descriptor_read(int descriptor, void *data, size_t size, uint64_t until_ns);
 
 #endif

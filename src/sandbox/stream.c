@@ -44,7 +44,7 @@ static int64_t write_descriptor(hl_sandbox *sandbox, int descriptor, const char 
     while (done < size) {
         if (!hl__control_poll(sandbox->control, descriptor, POLLOUT))
             return done ? (int64_t)done : -EINTR;
-        int64_t written = hl__os_descriptor_write(descriptor, data + done, size - done);
+        int64_t written = hl__os_descriptor_write(descriptor, data + done, size - done, 0);
         if (written == -EAGAIN)
             continue;
         if (written < 0)
@@ -125,7 +125,7 @@ static int64_t read_descriptor(hl_sandbox *sandbox, char *out, size_t size)
     while (got == -EAGAIN) {
         if (!hl__control_poll(sandbox->control, 0, POLLIN))
             return -EINTR;
-        got = hl__os_descriptor_read(0, out, size);
+        got = hl__os_descriptor_read(0, out, size, 0);
     }
     return got;
 }
