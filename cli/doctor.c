@@ -79,7 +79,7 @@ static void HL_PRINTF(3, 4) print_finding(const char *mark, const char *subject,
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     report_escape(escaped, sizeof escaped, text);
-    printf("  %-3s %-12s %s\n", mark, subject, escaped);
+    printf("  %-3s %-15s %s\n", mark, subject, escaped);
 }
 
 static const char *virtualization_text(const hl_driver_info *info)

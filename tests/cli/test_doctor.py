@@ -1,0 +1,58 @@
+"""`hyperlight doctor`: what this machine can do."""
+import json
+import os
+import platform
+
+DRIVER = {"name": str, "usable": bool, "status": str, "detail": str, "virtualization": str,
+          "syscall_stays_in_user_mode": bool, "api_version": int, "tsc_khz": int, "vcpus_max": int,
+          "memory_slots_max": int, "capabilities": list}
+MACHINE = {"system": str, "kernel": str, "architecture": str, "processor": dict, "memory_total": int,
+           "memory_available": int, "descriptors_max": int, "kvm_device": str}
+PROCESSOR = {"model": str, "vmx": bool, "svm": bool, "smep": bool, "smap": bool, "umip": bool,
+             "fsgsbase": bool, "virtual": bool}
+
+
+def has_shape(value, shape):
+    return {name: type(member) for name, member in value.items()} == shape
+
+
+def test_json_has_its_schema(tool):
+    result = tool("doctor", "--json")
+    findings = json.loads(result.stdout)
+    assert set(findings) == {"version", "usable", "machine", "drivers"}
+    assert has_shape(findings["machine"], MACHINE)
+    assert has_shape(findings["machine"]["processor"], PROCESSOR)
+    assert findings["drivers"] and all(has_shape(driver, DRIVER) for driver in findings["drivers"])
+    assert findings["usable"] == any(driver["usable"] for driver in findings["drivers"])
+    assert result.returncode == (0 if findings["usable"] else 1)
+
+
+def test_json_is_about_this_machine(tool):
+    machine = json.loads(tool("doctor", "--json").stdout)["machine"]
+    assert machine["kernel"] == platform.release()
+    assert machine["architecture"] == platform.machine()
+    assert 0 < machine["memory_available"] <= machine["memory_total"]
+    assert machine["kvm_device"] == "missing" or os.path.exists("/dev/kvm")
+
+
+def test_usable_driver_says_what_it_is(tool):
+    drivers = [driver for driver in json.loads(tool("doctor", "--json").stdout)["drivers"] if driver["usable"]]
+    assert drivers, "no hypervisor ran these tests"
+    for driver in drivers:
+        assert driver["status"] == "HL_OK"
+        assert driver["virtualization"] in ("hardware", "page-table")
+        assert driver["detail"]
+
+
+def test_text_names_each_subject(tool):
+    result = tool("doctor")
+    text = result.stdout.decode()
+    assert result.returncode == 0 and result.stderr == b""
+    for word in ("Machine", "Hypervisors", "/dev/kvm", "processor", "kernel", "memory", "descriptors", "kvm"):
+        assert word in text
+    assert "Programs run here" in text
+
+
+def test_wrong_usage_is_2(tool):
+    assert tool("doctor", "--bogus").returncode == 2
+    assert tool("doctor", "me").returncode == 2
