@@ -77,8 +77,7 @@ static hl_status call_explain(hl_status status, const struct hl_abi_place *place
     return call_failed(status, text.as.string.data, text.as.string.size);
 }
 
-hl_status hl_guest_call(const char *name, const hl_value *arguments, size_t count,
-                        hl_value *reply)
+hl_status hl_guest_call(const char *name, const hl_value *arguments, size_t count, hl_value *reply)
 {
     const struct hl_abi_shim *shim = hl__guest_shim();
     const hl_span function = {name, name == NULL ? 0 : strnlen(name, HL_NAME_MAX + 1)};

@@ -1,5 +1,4 @@
 /* What the program registers before it serves: functions and restore hooks. */
-#include "util/error.h"
 #include "sdk.h"
 
 #include <stdlib.h>
@@ -44,8 +43,7 @@ static bool export_grow(void)
 }
 
 /* Copies name and signature into one allocation that lives as long as the program. */
-static bool export_copy(hl__wire_export *export, const hl_span *name,
-                        const hl_signature *signature)
+static bool export_copy(hl__wire_export *export, const hl_span *name, const hl_signature *signature)
 {
     size_t count = signature == NULL ? 0 : signature->parameter_count;
     hl_type *types = malloc(count * sizeof *types + name->size + 1);

@@ -39,8 +39,7 @@ struct hl__guest {
     struct hl__guest_hook *hooks;
     size_t hook_count;
     alignas(HL__GUEST_HEAD_SIZE) unsigned char answer_memory[HL__GUEST_ANSWER_SIZE];
-    unsigned char
-        call_memory[HL_ABI_PAGE_SIZE - HL__GUEST_HEAD_SIZE - HL__GUEST_ANSWER_SIZE];
+    unsigned char call_memory[HL_ABI_PAGE_SIZE - HL__GUEST_HEAD_SIZE - HL__GUEST_ANSWER_SIZE];
 };
 _Static_assert(sizeof(struct hl__guest) == HL_ABI_PAGE_SIZE, "one page");
 

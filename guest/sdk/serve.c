@@ -79,8 +79,8 @@ static struct serve_reply serve_call(const struct hl__guest_export *export,
     hl__guest.failed = false;
     hl_status status = export->function(request->values, request->count, &value, export->user);
     if (status != HL_OK)
-        return serve_failure(HL_ABI_OUTCOME_ERROR, hl__guest.failed ? hl__guest_fail_text
-                                                                    : hl_status_meaning(status));
+        return serve_failure(HL_ABI_OUTCOME_ERROR,
+                             hl__guest.failed ? hl__guest_fail_text : hl_status_meaning(status));
     if (!serve_encode(&value, HL_ABI_OUTCOME_OK, &reply, &problem))
         return serve_refusal(&problem, "the guest function's reply cannot be sent: ");
     return reply;
@@ -165,8 +165,8 @@ int hl_guest_serve(void)
     }
     hl__guest.serving = true;
     for (struct serve_reply reply = serve_none;;) {
-        int64_t wake = shim->call(HL_ABI_OP_REST, reply.outcome, (uintptr_t)reply.message,
-                                  reply.size, 0);
+        int64_t wake =
+            shim->call(HL_ABI_OP_REST, reply.outcome, (uintptr_t)reply.message, reply.size, 0);
         if (wake < 0)
             break;
         reply = serve_wake(shim, wake);

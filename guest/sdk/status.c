@@ -4,8 +4,8 @@
 const char *hl_status_meaning(hl_status status)
 {
     switch (status) {
-#define STATUS_MEANING(name, number, poisons, meaning)                                            \
-    case HL_##name:                                                                               \
+#define STATUS_MEANING(name, number, poisons, meaning)                                             \
+    case HL_##name:                                                                                \
         return meaning;
         HL_STATUS_LIST(STATUS_MEANING)
 #undef STATUS_MEANING

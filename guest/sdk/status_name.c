@@ -4,8 +4,8 @@
 const char *hl_status_name(hl_status status)
 {
     switch (status) {
-#define STATUS_NAME(name, number, poisons, meaning)                                               \
-    case HL_##name:                                                                               \
+#define STATUS_NAME(name, number, poisons, meaning)                                                \
+    case HL_##name:                                                                                \
         return "HL_" #name;
         HL_STATUS_LIST(STATUS_NAME)
 #undef STATUS_NAME
@@ -16,8 +16,8 @@ const char *hl_status_name(hl_status status)
 bool hl_status_poisons(hl_status status)
 {
     switch (status) {
-#define STATUS_POISONS(name, number, poisons, meaning)                                            \
-    case HL_##name:                                                                               \
+#define STATUS_POISONS(name, number, poisons, meaning)                                             \
+    case HL_##name:                                                                                \
         return poisons;
         HL_STATUS_LIST(STATUS_POISONS)
 #undef STATUS_POISONS

@@ -61,8 +61,7 @@ static bool measure_list(struct measure *measure, const hl_value *list, unsigned
 
 static bool measure_keys(struct measure *measure, const hl_value *map)
 {
-    switch (
-        hl__wire_keys_check(&map->as.map.entries->key, sizeof(hl_entry), map->as.map.count)) {
+    switch (hl__wire_keys_check(&map->as.map.entries->key, sizeof(hl_entry), map->as.map.count)) {
     case HL__WIRE_KEYS_UNIQUE:
         return true;
     case HL__WIRE_KEYS_DUPLICATE:

@@ -44,8 +44,7 @@ static bool plan_text(struct hl__wire_plan *plan, const struct hl_wire_value *he
         return plan_reference(plan, head->data);
     if (!hl__wire_read_payload(&plan->reader, head->data, &span))
         return false;
-    return hl__text_is_utf8(span.data, span.size) ||
-           plan_refuse(plan, "string is not valid UTF-8");
+    return hl__text_is_utf8(span.data, span.size) || plan_refuse(plan, "string is not valid UTF-8");
 }
 
 static bool plan_key(struct hl__wire_plan *plan)

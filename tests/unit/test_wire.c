@@ -410,7 +410,8 @@ static void test_wire_sizes_do_not_overflow(void **state)
 {
     (void)state;
     const hl_value huge[] = {hl_value_string_n("x", SIZE_MAX), hl_value_bytes("x", SIZE_MAX - 7),
-                             hl_value_bytes("x", SIZE_MAX - 31), hl_value_bytes("x", SIZE_MAX - 32)};
+                             hl_value_bytes("x", SIZE_MAX - 31),
+                             hl_value_bytes("x", SIZE_MAX - 32)};
     for (size_t i = 0; i < COUNT_OF(huge); i++) {
         assert_unsendable(&huge[i], HL_REQUEST_TOO_LARGE);
         uint64_t size;
@@ -518,7 +519,7 @@ static void test_wire_every_flipped_bit_is_refused_or_means_something_else(void 
 static void test_wire_sizes_and_counts_that_lie_are_refused(void **state)
 {
     (void)state;
-    const uint64_t lies[] = {2,          3,          100,        UINT32_MAX,     1ull << 60,
+    const uint64_t lies[] = {2,          3,          100,           UINT32_MAX,     1ull << 60,
                              1ull << 63, UINT64_MAX, SIZE_MAX / 16, UINT64_MAX - 7, UINT64_MAX - 8};
     const hl_type types[] = {HL_TYPE_LIST, HL_TYPE_MAP, HL_TYPE_STRING, HL_TYPE_BYTES};
     const hl_value empty = hl_value_bytes("", 0);
@@ -806,8 +807,7 @@ static void test_wire_exports_make_the_round_trip(void **state)
     size_t count;
     hl__wire_problem problem;
     struct message message = encode_exports(exports, sample_exports(exports));
-    assert_true(
-        hl__wire_exports_decode(message.bytes, message.size, &decoded, &count, &problem));
+    assert_true(hl__wire_exports_decode(message.bytes, message.size, &decoded, &count, &problem));
     free(message.bytes); /* the result points into itself alone */
     assert_int_equal(count, 3);
     for (size_t i = 0; i < count; i++) {
@@ -829,8 +829,7 @@ static void test_wire_no_exports_are_fine(void **state)
     size_t count = 1;
     hl__wire_problem problem;
     struct message message = encode_exports(NULL, 0);
-    assert_true(
-        hl__wire_exports_decode(message.bytes, message.size, &decoded, &count, &problem));
+    assert_true(hl__wire_exports_decode(message.bytes, message.size, &decoded, &count, &problem));
     assert_int_equal(count, 0);
     free(decoded);
     free(message.bytes);
@@ -873,8 +872,7 @@ static void test_wire_number_of_exports_is_limited(void **state)
     size_t count;
     hl__wire_problem problem;
     struct message message = encode_exports(exports, HL_WIRE_EXPORTS_MAX);
-    assert_true(
-        hl__wire_exports_decode(message.bytes, message.size, &decoded, &count, &problem));
+    assert_true(hl__wire_exports_decode(message.bytes, message.size, &decoded, &count, &problem));
     assert_int_equal(count, HL_WIRE_EXPORTS_MAX);
     free(decoded);
     free(message.bytes);
@@ -934,8 +932,8 @@ static void *pool_take(size_t size)
 
 static hl_span random_text(void)
 {
-    static const char *const characters[] = {"a",        "\xc3\xa9",         "\xe2\x82\xac",
-                                             "\xef\xbf\xbf", "\xf0\x9f\x98\x80", "z"};
+    static const char *const characters[] = {
+        "a", "\xc3\xa9", "\xe2\x82\xac", "\xef\xbf\xbf", "\xf0\x9f\x98\x80", "z"};
     size_t length = random_number() % 20, size = 0;
     char *text = pool_take(4 * length + 1);
     for (size_t i = 0; i < length; i++) {

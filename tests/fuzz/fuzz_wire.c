@@ -1,0 +1,154 @@
+/*
+ * Fuzzes what reads guest-written messages. Whatever is accepted must encode again, and decode to
+ * the same values. References read from the input itself.
+ *
+ * The first byte of the input chooses: bits 0-1 the kind of message, bit 2 whether the head is
+ * repaired (so that mutations get past it), bit 3 whether references are allowed.
+ */
+#include "wire/wire.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define FUZZ_KIND_MASK 3u
+#define FUZZ_REPAIR 4u
+#define FUZZ_REFERENCES 8u
+#define FUZZ_LIMIT 65536u
+
+struct fuzz_memory {
+    const uint8_t *data;
+    size_t size;
+};
+
+static bool fuzz_fetch(void *user, uint64_t address, void *out, size_t size)
+{
+    const struct fuzz_memory *memory = user;
+    if (address > memory->size || size > memory->size - address)
+        return false;
+    memcpy(out, memory->data + address, size);
+    return true;
+}
+
+static void fuzz_require(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+static void *fuzz_allocate(uint64_t size)
+{
+    void *memory = malloc(size == 0 ? 1 : (size_t)size);
+    fuzz_require(memory != NULL);
+    return memory;
+}
+
+static void fuzz_same_messages(const hl__wire_message *left, const hl__wire_message *right)
+{
+    fuzz_require(left->count == right->count && left->function.size == right->function.size);
+    if (left->function.size != 0)
+        fuzz_require(memcmp(left->function.data, right->function.data, left->function.size) == 0);
+    for (size_t i = 0; i < left->count; i++)
+        fuzz_require(hl_value_equal(&left->values[i], &right->values[i]));
+}
+
+static void *fuzz_encode(uint32_t kind, const hl__wire_message *message, uint64_t *size)
+{
+    hl__wire_problem problem;
+    void *out;
+    if (kind == HL_WIRE_VALUE) {
+        fuzz_require(hl__wire_value_size(message->values, false, UINT64_MAX, size, &problem));
+        out = fuzz_allocate(*size);
+        hl__wire_value_write(out, message->values, false);
+        return out;
+    }
+    fuzz_require(hl__wire_call_size(&message->function, message->values, message->count, false,
+                                    UINT64_MAX, size, &problem));
+    out = fuzz_allocate(*size);
+    hl__wire_call_write(out, &message->function, message->values, message->count, false);
+    return out;
+}
+
+/* Without references an accepted message is the only encoding of what it says. */
+static void fuzz_again(uint32_t kind, const hl__wire_message *message, const void *original,
+                       uint64_t original_size, bool references)
+{
+    uint64_t size;
+    hl__wire_problem problem;
+    hl__wire_message decoded;
+    void *encoded = fuzz_encode(kind, message, &size);
+    if (!references)
+        fuzz_require(size == original_size && memcmp(encoded, original, (size_t)size) == 0);
+    fuzz_require(
+        hl__wire_decode(kind, encoded, size, true, UINT64_MAX, NULL, NULL, &decoded, &problem));
+    fuzz_same_messages(message, &decoded);
+    hl__wire_message_free(&decoded);
+}
+
+static void fuzz_message(uint32_t kind, void *data, size_t size, bool references)
+{
+    struct fuzz_memory memory = {data, size};
+    hl__wire_message message;
+    hl__wire_problem problem = {HL_OK, NULL};
+    if (!hl__wire_decode(kind, data, size, false, FUZZ_LIMIT, references ? fuzz_fetch : NULL,
+                         &memory, &message, &problem)) {
+        fuzz_require(problem.reason != NULL);
+        fuzz_require(problem.status == HL_GUEST_BAD_REPLY || problem.status == HL_REPLY_TOO_LARGE);
+        return;
+    }
+    fuzz_again(kind, &message, data, size, references);
+    if (kind != HL_WIRE_VALUE) {
+        hl__wire_message_free(&message);
+        return;
+    }
+    hl_value value = hl__wire_message_take(&message);
+    fuzz_require(hl_value_equal(&value, &value));
+    hl_value_free(&value);
+}
+
+static void fuzz_exports(const void *data, size_t size)
+{
+    hl__wire_export *exports;
+    hl__wire_problem problem = {HL_OK, NULL};
+    size_t count;
+    if (!hl__wire_exports_decode(data, size, &exports, &count, &problem)) {
+        fuzz_require(problem.status == HL_GUEST_BAD_REPLY && problem.reason != NULL);
+        return;
+    }
+    fuzz_require(hl__wire_exports_size(exports, count) == size);
+    void *encoded = fuzz_allocate(size);
+    hl__wire_exports_write(encoded, exports, count);
+    fuzz_require(memcmp(encoded, data, size) == 0);
+    free(encoded);
+    free(exports);
+}
+
+static void fuzz_repair(void *message, size_t size, uint32_t kind)
+{
+    struct hl_wire_head head;
+    if (size < sizeof head)
+        return;
+    memcpy(&head, message, sizeof head);
+    head.kind = kind;
+    head.size = size;
+    memcpy(message, &head, sizeof head);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    const uint32_t kind = 1 + (data[0] & FUZZ_KIND_MASK) % 3;
+    const bool references = (data[0] & FUZZ_REFERENCES) != 0;
+    const size_t message_size = (data[0] & FUZZ_REPAIR) ? (size - 1) & ~(size_t)7 : size - 1;
+    void *message = fuzz_allocate(message_size);
+    memcpy(message, data + 1, message_size);
+    if (data[0] & FUZZ_REPAIR)
+        fuzz_repair(message, message_size, kind);
+    if (kind == HL_WIRE_EXPORTS)
+        fuzz_exports(message, message_size);
+    else
+        fuzz_message(kind, message, message_size, references);
+    free(message);
+    return 0;
+}
