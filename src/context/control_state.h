@@ -1,0 +1,63 @@
+/*
+ * Inside of a control, for control.c and the watchdog.
+ *
+ * `state` is one word: number of the run, whether it is armed, and what cancelled it. Whoever cancels exchanges the word that it
+ * looked at, so that nothing can cancel a later run than the one it meant.
+ */
+#ifndef HL_CONTEXT_CONTROL_STATE_H
+#define HL_CONTEXT_CONTROL_STATE_H
+
+#include "context/control.h"
+#include <stdatomic.h>
+
+struct hl_interrupt_handle {
+    atomic_uint references;
+    hl_context *context;
+    atomic_uint_fast64_t state;
+
+    /* Of the armed run; written before its state is published. */
+    atomic_uint_fast64_t deadline_ns;
+    atomic_uint_fast64_t look_ns; /* before that time nothing can be over */
+    atomic_uint_fast64_t cpu_budget_ns;
+    atomic_uint_fast64_t cpu_start_ns;
+    atomic_int cpu_clock;
+
+    atomic_int runner;         /* thread that a kick would stop, or 0 */
+    atomic_uint cancellations; /* waiters of hl__control_wait sleep on it */
+
+    /* The armed thread's. */
+    bool unblocked; /* the kick signal was blocked before */
+    bool enrolled;  /* in the watchdog's list */
+
+    /* The watchdog's, under its lock. */
+    struct hl__watch {
+        hl__control *previous, *next;
+        uint64_t run;     /* `look_ns` is about that run */
+        uint64_t look_ns; /* later than the run's own, as its budget is not spent yet */
+    } watch;
+};
+
+#define HL__STATE_CAUSE UINT64_C(0x7f)
+#define HL__STATE_ARMED UINT64_C(0x80)
+#define HL__STATE_RUN_SHIFT 8
+
+static inline hl_status hl__state_cause(uint64_t state)
+{
+    return (hl_status)(state & HL__STATE_CAUSE);
+}
+
+static inline uint64_t hl__state_run(uint64_t state)
+{
+    return state >> HL__STATE_RUN_SHIFT;
+}
+
+/* Whether there is a run that can still be cancelled. */
+static inline bool hl__state_is_live(uint64_t state)
+{
+    return (state & (HL__STATE_ARMED | HL__STATE_CAUSE)) == HL__STATE_ARMED;
+}
+
+/* Cancels the run of that state, if it is still live. Async-signal-safe. */
+bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status cause);
+
+#endif

@@ -1,0 +1,125 @@
+/* Owns the kick signal of the process: its handler, and what the handler acts on. */
+#include "context/kick.h"
+#include "util/error.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define DEFAULT_SIGNAL (SIGRTMIN + 8)
+
+/* Read by the handler. Initial-exec, because the first touch of any other kind in a dlopen'ed library allocates memory. */
+static _Thread_local _Atomic(struct hl__kick_target *) current
+    __attribute__((tls_model("initial-exec")));
+
+static struct {
+    unsigned users;
+    int signal;
+    struct sigaction before;
+} installed;
+
+void hl__kick_enter(struct hl__kick_target *target)
+{
+    target->outer = atomic_load_explicit(&current, memory_order_relaxed);
+    atomic_store_explicit(&current, target, memory_order_release);
+}
+
+void hl__kick_leave(struct hl__kick_target *target)
+{
+    atomic_store_explicit(&current, target->outer, memory_order_release);
+}
+
+static void kick_handle(int signal, siginfo_t *info, void *machine)
+{
+    (void)signal, (void)info, (void)machine;
+    int saved = errno;
+    struct hl__kick_target *target = atomic_load_explicit(&current, memory_order_acquire);
+    /* All that are under way: an outer run must not lose its kick to an inner one, and a kick too many does no harm. */
+    for (; target; target = target->outer)
+        target->driver->kick(target->vcpu);
+    errno = saved;
+}
+
+hl_status hl__kick_signal(int wanted, int *signal, hl_error *err)
+{
+    int number = wanted ? wanted : DEFAULT_SIGNAL;
+    if (number < SIGRTMIN || number > SIGRTMAX)
+        return hl__error_set(err, HL_INVALID_ARGUMENT, NULL,
+                             "hl_context_options.kick_signal is %d: it must be a real-time "
+                             "signal, %d to %d",
+                             number, SIGRTMIN, SIGRTMAX);
+    *signal = number;
+    return HL_OK;
+}
+
+static hl_status kick_install(int signal, hl_error *err)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = kick_handle;
+    action.sa_flags = SA_ONSTACK | SA_RESTART | SA_SIGINFO;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal, NULL, &installed.before) != 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "sigaction", "signal %d", signal);
+    if ((installed.before.sa_flags & SA_SIGINFO) || installed.before.sa_handler != SIG_DFL)
+        return hl__error_set(err, HL_SIGNAL_IN_USE, "sigaction",
+                             "signal %d (SIGRTMIN+%d) has a handler already: set "
+                             "hl_context_options.kick_signal to another real-time signal",
+                             signal, signal - SIGRTMIN);
+    if (sigaction(signal, &action, NULL) != 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "sigaction", "signal %d", signal);
+    installed.signal = signal;
+    return HL_OK;
+}
+
+hl_status hl__kick_acquire(int signal, hl_error *err)
+{
+    if (installed.users > 0 && installed.signal != signal)
+        return hl__error_set(err, HL_INVALID_ARGUMENT, NULL,
+                             "hl_context_options.kick_signal is %d, but another context uses %d: "
+                             "contexts that live at the same time share one signal",
+                             signal, installed.signal);
+    hl_status status = installed.users == 0 ? kick_install(signal, err) : HL_OK;
+    if (status == HL_OK)
+        installed.users++;
+    return status;
+}
+
+/* Whether the handler is still ours: if the host application put its own in place meanwhile, that stays. */
+static bool kick_is_ours(void)
+{
+    struct sigaction now;
+    return sigaction(installed.signal, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+           now.sa_sigaction == kick_handle;
+}
+
+void hl__kick_release(void)
+{
+    if (--installed.users > 0 || !kick_is_ours())
+        return;
+    /* Ignoring a signal drops it where it is still pending: a late kick must not meet the default action, which ends the process. */
+    struct sigaction ignore;
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    sigaction(installed.signal, &ignore, NULL);
+    sigaction(installed.signal, &installed.before, NULL);
+}
+
+bool hl__kick_unblock(int signal)
+{
+    sigset_t set, before;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    pthread_sigmask(SIG_UNBLOCK, &set, &before);
+    return sigismember(&before, signal) == 1;
+}
+
+void hl__kick_block(int signal)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}

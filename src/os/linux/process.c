@@ -1,0 +1,62 @@
+/* Time, randomness, and telling a forked child from its parent. */
+#define _GNU_SOURCE
+#include "os/os.h"
+#include "util/error.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/random.h>
+#include <time.h>
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t hl__os_monotonic_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t hl__os_realtime_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+hl_status hl__os_random(void *data, size_t size, hl_error *err)
+{
+    char *next = data;
+    while (size > 0) {
+        ssize_t taken = getrandom(next, size, 0);
+        if (taken < 0 && errno == EINTR)
+            continue;
+        if (taken <= 0)
+            return hl__error_os(err, HL_SYSTEM, errno, "getrandom",
+                                "the system gives no randomness");
+        next += taken;
+        size -= (size_t)taken;
+    }
+    return HL_OK;
+}
+
+static atomic_uint_fast64_t fork_generation = 1;
+
+static void count_fork(void)
+{
+    atomic_fetch_add_explicit(&fork_generation, 1, memory_order_relaxed);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
+uint64_t hl__os_fork_generation(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    return atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
