@@ -17,7 +17,7 @@ endfunction()
 add_library(hl_warnings INTERFACE)
 hl_add_flags(hl_warnings
     -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings -Wundef
-    -Wformat -Wformat-security -Wnull-dereference)
+    -Wformat -Wformat-security)
 if(HL_WERROR)
     hl_add_flags(hl_warnings -Werror)
 endif()

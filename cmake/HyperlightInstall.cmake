@@ -1,8 +1,5 @@
 # What `cmake --install` puts where.
 include(CMakePackageConfigHelpers)
-if(NOT TARGET hyperlight OR NOT TARGET hyperlight_guest)
-    return()
-endif()
 
 set(config_folder "${CMAKE_INSTALL_LIBDIR}/cmake/Hyperlight")
 file(RELATIVE_PATH PREFIX_FROM_PKGCONFIG "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")

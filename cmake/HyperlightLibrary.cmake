@@ -3,10 +3,6 @@ file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/*
 file(GLOB stub_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/guest/stub/*.S")
 list(FILTER library_sources EXCLUDE REGEX "/src/os/windows/")
 
-if(NOT library_sources)
-    return()
-endif()
-
 add_library(hyperlight_objects OBJECT ${library_sources} ${stub_sources})
 target_include_directories(hyperlight_objects
     PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"

@@ -2,10 +2,6 @@
 # libc has (fortified functions), without what a guest's compiler may not expect (sanitizers), and position-independent.
 file(GLOB sdk_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/guest/sdk/*.c" "${PROJECT_SOURCE_DIR}/src/wire/*.c")
 
-if(NOT sdk_sources)
-    return()
-endif()
-
 add_library(hyperlight_guest STATIC ${sdk_sources})
 add_library(Hyperlight::guest ALIAS hyperlight_guest)
 set_target_properties(hyperlight_guest PROPERTIES

@@ -1,6 +1,6 @@
 # The tool: the public API alone, by way of the shared library, which exports nothing else.
 file(GLOB tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cli/*.c")
-if(NOT HL_TOOL OR NOT tool_sources OR NOT TARGET hyperlight)
+if(NOT HL_TOOL)
     return()
 endif()
 
