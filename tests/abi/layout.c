@@ -9,7 +9,9 @@
 #include <stdio.h>
 
 #define TYPE(type) printf("type %s size %zu align %zu\n", #type, sizeof(type), _Alignof(type))
-#define FIELD(type, field) printf("field %s.%s offset %zu size %zu\n", #type, #field, offsetof(type, field), sizeof(((type *)0)->field))
+#define FIELD(type, field)                                                                         \
+    printf("field %s.%s offset %zu size %zu\n", #type, #field, offsetof(type, field),              \
+           sizeof(((type *)0)->field))
 #define NUMBER(name) printf("number %s %lld\n", #name, (long long)(name))
 #define LIMIT(name) printf("limit %s %llu\n", #name, (unsigned long long)(name))
 
@@ -145,7 +147,8 @@ static void print_guest(void)
 
 static void print_statuses(void)
 {
-#define STATUS_LINE(name, number, poisons, meaning) printf("status HL_%s %d poisons %d\n", #name, (int)HL_##name, poisons);
+#define STATUS_LINE(name, number, poisons, meaning)                                                \
+    printf("status HL_%s %d poisons %d\n", #name, (int)HL_##name, poisons);
     HL_STATUS_LIST(STATUS_LINE)
 #undef STATUS_LINE
 }
