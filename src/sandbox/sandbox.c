@@ -202,8 +202,8 @@ hl_status hl_sandbox_stats(const hl_sandbox *sandbox, hl_stats *stats, hl_error 
     all.memory_size = sandbox->options.memory_size;
     all.memory_mapped = sandbox->space->mapped_pages * HL__PAGE;
     all.driver_calls = sandbox->vm->driver_calls;
-    memset(stats, 0, stats->size);
-    memcpy(stats, &all, stats->size < sizeof all ? stats->size : sizeof all);
+    memset(stats, 0, all.size);
+    memcpy(stats, &all, all.size < sizeof all ? all.size : sizeof all);
     return HL_OK;
 }
 
