@@ -1,0 +1,127 @@
+/* What an exception comes to: lazily backed memory, a failed access to the program's memory, or a signal. */
+#include "fault.h"
+#include "access.h"
+#include "host.h"
+#include "memory.h"
+#include "signal.h"
+#include "state.h"
+
+enum {
+    VECTOR_DIVIDE = 0, VECTOR_DEBUG = 1, VECTOR_BREAKPOINT = 3, VECTOR_OPCODE = 6, VECTOR_NOT_PRESENT = 11, VECTOR_STACK = 12,
+    VECTOR_PAGE = 14, VECTOR_X87 = 16, VECTOR_ALIGNMENT = 17, VECTOR_SIMD = 19
+};
+#define FLAG_TRAP 0x100ull
+
+struct hl_abi_fault hl__interrupted;
+static bool busy; /* an exception is being handled: another one would be the shim's own */
+
+extern const char shim_text_start[], shim_text_end[];
+
+/* The si_code for the lowest floating-point exception that is raised and not masked. */
+static int32_t float_code(uint32_t raised)
+{
+    static const struct {
+        uint8_t bits, code;
+    } codes[] = {{1, FPE_FLTINV}, {4, 3}, {8, 4}, {0x12, 5}, {0x20, 6}}; /* FLTINV, FLTDIV, FLTOVF, FLTUND, FLTRES */
+
+    for (unsigned i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (raised & codes[i].bits)
+            return codes[i].code;
+    return 0;
+}
+
+static int32_t x87_code(void)
+{
+    uint16_t control, status;
+
+    __asm__ volatile("fnstcw %0; fnstsw %1" : "=m"(control), "=m"(status));
+    return float_code(status & ~control & 0x3f);
+}
+
+static int32_t simd_code(void)
+{
+    uint32_t mxcsr;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    return float_code(mxcsr & ~(mxcsr >> 7) & 0x3f);
+}
+
+static struct linux_siginfo signal_of(const struct hl_abi_fault *fault, enum hl__fault_result page_fault)
+{
+    uint64_t rip = fault->registers.rip;
+
+    switch (fault->vector) {
+    case VECTOR_DIVIDE:
+        return (struct linux_siginfo){.signal = SIGFPE, .code = FPE_INTDIV, .address = rip};
+    case VECTOR_DEBUG:
+        return (struct linux_siginfo){.signal = SIGTRAP, .code = TRAP_TRACE, .address = rip};
+    case VECTOR_BREAKPOINT:
+        return (struct linux_siginfo){.signal = SIGTRAP, .code = SI_KERNEL};
+    case VECTOR_OPCODE:
+        return (struct linux_siginfo){.signal = SIGILL, .code = ILL_ILLOPN, .address = rip};
+    case VECTOR_NOT_PRESENT:
+    case VECTOR_STACK:
+        return (struct linux_siginfo){.signal = SIGBUS, .code = SI_KERNEL};
+    case VECTOR_PAGE:
+        return (struct linux_siginfo){.signal = SIGSEGV, .code = page_fault, .address = fault->address};
+    case VECTOR_X87:
+        return (struct linux_siginfo){.signal = SIGFPE, .code = x87_code(), .address = rip};
+    case VECTOR_ALIGNMENT:
+        return (struct linux_siginfo){.signal = SIGBUS, .code = BUS_ADRALN};
+    case VECTOR_SIMD:
+        return (struct linux_siginfo){.signal = SIGFPE, .code = simd_code(), .address = rip};
+    default:
+        return (struct linux_siginfo){.signal = SIGSEGV, .code = SI_KERNEL};
+    }
+}
+
+static bool in_range(uint64_t rip, const char *start, const char *end)
+{
+    return rip >= (uint64_t)start && rip < (uint64_t)end;
+}
+
+/* In the shim's own text only an access to the program's memory may fail. */
+static void fault_in_shim(struct hl_abi_fault *fault)
+{
+    struct hl_abi_registers *registers = &fault->registers;
+
+    if (in_range(registers->rip, hl__access_start, hl__access_end))
+        registers->rip = (uint64_t)hl__access_failed;
+    else if (fault->vector == VECTOR_DEBUG)
+        registers->rflags &= ~FLAG_TRAP; /* the program steps itself; it goes on without */
+    else
+        hl__host_exit(0, SIGSEGV, fault);
+}
+
+static void fault_handle(struct hl_abi_fault *fault)
+{
+    enum hl__fault_result result = HL__FAULT_UNMAPPED;
+    struct linux_siginfo info;
+
+    if (fault->vector == VECTOR_PAGE) {
+        result = hl__memory_fault(fault->address, fault->error_code, fault->registers.rip);
+        if (result == HL__FAULT_RESOLVED)
+            return;
+        if (result == HL__FAULT_NO_MEMORY)
+            hl__host_refuse(HL_ABI_REFUSAL_MEMORY, "out of memory: a page that was touched first could not be backed");
+    }
+    if (in_range(fault->registers.rip, shim_text_start, shim_text_end)) {
+        fault_in_shim(fault);
+        return;
+    }
+    info = signal_of(fault, result);
+    hl__signal_fault(fault, &info);
+}
+
+void hl__fault_enter(void)
+{
+    if (busy) {
+        struct hl_abi_fault nested = HL__MAILBOX->fault;
+
+        hl__host_exit(0, SIGSEGV, &nested);
+    }
+    busy = true;
+    hl__interrupted = HL__MAILBOX->fault;
+    fault_handle(&hl__interrupted);
+    busy = false;
+}

@@ -1,0 +1,19 @@
+/* Hypercalls by name. Addresses are the guest's own. */
+#ifndef HL_SHIM_HOST_H
+#define HL_SHIM_HOST_H
+
+#include "hyperlight/abi/hypercall.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+int64_t hl__host_hello(void);
+int64_t hl__host_edit(const struct hl_abi_edit *edits, uint32_t count);
+int64_t hl__host_write(uint64_t stream, uint64_t address, uint64_t size);
+int64_t hl__host_read(uint64_t address, uint64_t size);
+void hl__host_log(const char *text, size_t size);
+void hl__host_sleep(uint64_t duration_ns);
+_Noreturn void hl__host_exit(uint64_t code, uint64_t signal, const struct hl_abi_fault *fault);
+_Noreturn void hl__host_refuse(enum hl_abi_refusal refusal, const char *text);
+
+#endif

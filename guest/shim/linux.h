@@ -1,0 +1,202 @@
+/* The part of Linux's x86-64 system call interface that the shim serves: numbers and layouts, as programs know them. */
+#ifndef HL_SHIM_LINUX_H
+#define HL_SHIM_LINUX_H
+
+#include "hyperlight/abi/hypercall.h"
+
+#include <stdint.h>
+
+enum {
+    EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13,
+    EFAULT = 14, EEXIST = 17, ENODEV = 19, ENOTDIR = 20, EINVAL = 22, EMFILE = 24, ENOTTY = 25, ESPIPE = 29, EROFS = 30,
+    EPIPE = 32, ERANGE = 34, ENAMETOOLONG = 36, ENOSYS = 38, ETIMEDOUT = 110
+};
+
+/* Memory */
+enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4 };
+enum {
+    MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_SHARED_VALIDATE = 3, MAP_TYPE = 15, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20,
+    MAP_32BIT = 0x40, MAP_NORESERVE = 0x4000, MAP_POPULATE = 0x8000, MAP_HUGETLB = 0x40000,
+    MAP_FIXED_NOREPLACE = 0x100000
+};
+enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2 };
+enum { MADV_DONTNEED = 4, MADV_DONTNEED_LOCKED = 24, MADV_POPULATE_READ = 22, MADV_POPULATE_WRITE = 23 };
+
+/* Signals */
+enum {
+    SIGINT = 2, SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGKILL = 9, SIGSEGV = 11, SIGPIPE = 13, SIGCHLD = 17,
+    SIGCONT = 18, SIGSTOP = 19, SIGTSTP = 20, SIGTTIN = 21, SIGTTOU = 22, SIGURG = 23, SIGWINCH = 28, SIGNAL_COUNT = 64
+};
+enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
+#define SA_SIGINFO 4ull
+#define SA_RESTORER 0x04000000ull
+#define SA_ONSTACK 0x08000000ull
+#define SA_NODEFER 0x40000000ull
+#define SA_RESETHAND 0x80000000ull
+#define SS_ONSTACK 1u
+#define SS_DISABLE 2u
+#define SS_AUTODISARM 0x80000000u
+#define MINSIGSTKSZ 2048u
+enum { SI_USER = 0, SI_TKILL = -6, SI_KERNEL = 0x80 };
+enum { ILL_ILLOPN = 2, FPE_INTDIV = 1, FPE_FLTINV = 7, TRAP_BRKPT = 1, TRAP_TRACE = 2, BUS_ADRALN = 1 };
+
+struct linux_sigaction {
+    uint64_t handler; /* 0: default, 1: ignore */
+    uint64_t flags;
+    uint64_t restorer;
+    uint64_t mask;
+};
+
+struct linux_stack {
+    uint64_t start;
+    uint32_t flags;
+    uint32_t padding;
+    uint64_t size;
+};
+
+struct linux_siginfo {
+    int32_t signal, error, code, padding;
+    union {
+        struct {
+            int32_t pid;
+            uint32_t uid;
+        } sender;
+        uint64_t address;
+        uint8_t reserved[112];
+    };
+};
+HL_ABI_ASSERT(sizeof(struct linux_siginfo) == 128);
+
+struct linux_sigcontext {
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
+    uint16_t cs, gs, fs, ss;
+    uint64_t error_code, trap_number, old_mask, cr2;
+    uint64_t vector_state; /* address */
+    uint64_t reserved[8];
+};
+HL_ABI_ASSERT(sizeof(struct linux_sigcontext) == 256);
+
+struct linux_ucontext {
+    uint64_t flags, link;
+    struct linux_stack stack;
+    struct linux_sigcontext machine;
+    uint64_t mask;
+};
+HL_ABI_ASSERT(sizeof(struct linux_ucontext) == 304);
+
+struct linux_sigframe {
+    uint64_t restorer;
+    struct linux_ucontext context;
+    struct linux_siginfo info;
+};
+
+/* What the kernel leaves in the bytes of an FXSAVE area that software may use. */
+struct linux_fx_software {
+    uint32_t magic1;
+    uint32_t extended_size;
+    uint64_t features;
+    uint32_t state_size;
+    uint32_t reserved[7];
+};
+HL_ABI_ASSERT(sizeof(struct linux_fx_software) == 48);
+#define FX_SOFTWARE_OFFSET 464
+#define FX_SIZE 512
+#define FP_XSTATE_MAGIC1 0x46505853u
+#define FP_XSTATE_MAGIC2 0x46505845u
+
+/* Time */
+enum {
+    CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_PROCESS_CPUTIME_ID = 2, CLOCK_THREAD_CPUTIME_ID = 3,
+    CLOCK_MONOTONIC_RAW = 4, CLOCK_REALTIME_COARSE = 5, CLOCK_MONOTONIC_COARSE = 6, CLOCK_BOOTTIME = 7, CLOCK_TAI = 11,
+    TIMER_ABSTIME = 1
+};
+
+struct linux_timespec {
+    int64_t seconds, nanoseconds;
+};
+
+struct linux_timeval {
+    int64_t seconds, microseconds;
+};
+
+struct linux_rusage {
+    struct linux_timeval user, system;
+    int64_t counts[14];
+};
+
+struct linux_sysinfo {
+    int64_t uptime;
+    uint64_t loads[3], total_ram, free_ram, shared_ram, buffer_ram, total_swap, free_swap;
+    uint16_t processes, padding;
+    uint32_t padding2;
+    uint64_t total_high, free_high;
+    uint32_t unit, padding3;
+};
+HL_ABI_ASSERT(sizeof(struct linux_sysinfo) == 112);
+
+/* Files */
+#define S_IFIFO 0010000u
+#define S_IFDIR 0040000u
+#define AT_FDCWD (-100)
+#define AT_EMPTY_PATH 0x1000u
+enum { O_ACCMODE = 3, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0100, O_CLOEXEC = 02000000 };
+enum { F_DUPFD = 0, F_GETFD = 1, F_SETFD = 2, F_GETFL = 3, F_SETFL = 4, F_DUPFD_CLOEXEC = 1030 };
+enum { POLLIN = 1, POLLOUT = 4, POLLNVAL = 32 };
+
+struct linux_stat {
+    uint64_t device, inode, link_count;
+    uint32_t mode, uid, gid, padding;
+    uint64_t special_device;
+    int64_t size, block_size, blocks;
+    struct linux_timespec accessed, modified, changed;
+    int64_t reserved[3];
+};
+HL_ABI_ASSERT(sizeof(struct linux_stat) == 144);
+
+struct linux_statx_time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t reserved;
+};
+
+struct linux_statx {
+    uint32_t mask, block_size;
+    uint64_t attributes;
+    uint32_t link_count, uid, gid;
+    uint16_t mode, padding;
+    uint64_t inode, size, blocks, attributes_mask;
+    struct linux_statx_time accessed, born, changed, modified;
+    uint32_t special_major, special_minor, device_major, device_minor;
+    uint64_t reserved[14];
+};
+HL_ABI_ASSERT(sizeof(struct linux_statx) == 256);
+
+struct linux_iovec {
+    uint64_t address, size;
+};
+
+struct linux_pollfd {
+    int32_t descriptor;
+    int16_t events, ready;
+};
+
+struct linux_rlimit {
+    uint64_t soft, hard;
+};
+enum { RLIMIT_DATA = 2, RLIMIT_STACK = 3, RLIMIT_CORE = 4, RLIMIT_NOFILE = 7, RLIMIT_AS = 9, RLIMIT_COUNT = 16 };
+#define RLIM_INFINITY (~0ull)
+
+/* The auxiliary vector */
+enum {
+    AT_NULL = 0, AT_PHDR = 3, AT_PHENT = 4, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_FLAGS = 8, AT_ENTRY = 9,
+    AT_UID = 11, AT_EUID = 12, AT_GID = 13, AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17,
+    AT_SECURE = 23, AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31, AT_MINSIGSTKSZ = 51
+};
+#define HWCAP2_FSGSBASE 2u
+
+enum { ARCH_SET_GS = 0x1001, ARCH_SET_FS = 0x1002, ARCH_GET_FS = 0x1003, ARCH_GET_GS = 0x1004 };
+
+#define HL__PROCESS_ID 2
+
+#endif

@@ -1,0 +1,116 @@
+/* Dispatch of system calls, and the trace of those that are not served. */
+#include "syscall.h"
+#include "access.h"
+#include "host.h"
+#include "linux.h"
+#include "memory.h"
+#include "signal.h"
+#include "state.h"
+#include "syscall_names.h"
+#include "text.h"
+
+typedef int64_t hl__syscall_handler(const uint64_t *arg);
+
+#define SYSCALL_HANDLER(number, name) [number] = hl__sys_##name,
+static hl__syscall_handler *const handlers[] = {HL__SYSCALLS_SERVED(SYSCALL_HANDLER)};
+
+#define SYSCALL_NAME(number, name) [number] = #name,
+static const char *const names[] = {HL__SYSCALL_NAMES(SYSCALL_NAME)};
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static void syscall_trace(uint64_t number, const uint64_t *arg)
+{
+    char bytes[200];
+    struct hl__text text;
+
+    hl__text_start(&text, bytes, sizeof bytes);
+    hl__text_add(&text, "system call ");
+    hl__text_add(&text, number < COUNT(names) && names[number] ? names[number] : "unknown");
+    hl__text_add(&text, "(");
+    hl__text_add_number(&text, number);
+    hl__text_add(&text, ")(");
+    for (int i = 0; i < 6; i++) {
+        hl__text_add(&text, i ? ", " : "");
+        hl__text_add_hex(&text, arg[i]);
+    }
+    hl__text_add(&text, ") is not served: ENOSYS");
+    hl__host_log(bytes, text.size);
+}
+
+static int64_t syscall_unserved(uint64_t number, const uint64_t *arg)
+{
+    if (HL__BOOT->flags & HL_ABI_BOOT_TRACE)
+        syscall_trace(number, arg);
+    return -ENOSYS;
+}
+
+void hl__syscall_enter(struct hl_abi_registers *registers)
+{
+    uint64_t arg[6] = {registers->rdi, registers->rsi, registers->rdx, registers->r10, registers->r8, registers->r9};
+    uint64_t number = registers->rax;
+    int64_t result;
+
+    if (number < COUNT(handlers) && handlers[number])
+        result = handlers[number](arg);
+    else
+        result = syscall_unserved(number, arg);
+    registers->rax = (uint64_t)result;
+    if (hl__signal_waiting())
+        hl__signal_deliver_waiting(registers);
+}
+
+bool hl__user_range(uint64_t address, uint64_t size)
+{
+    static const struct {
+        uint64_t start, end;
+    } ranges[] = {
+        {0, HL_ABI_USER_END},
+        {HL_ABI_MAILBOX_ADDRESS, HL_ABI_MAILBOX_ADDRESS + sizeof(struct hl_abi_mailbox)},
+        {HL_ABI_TRANSFER_ADDRESS, HL_ABI_TRANSFER_ADDRESS + HL_ABI_TRANSFER_SIZE},
+    };
+
+    for (uint32_t i = 0; i < COUNT(ranges); i++)
+        if (address >= ranges[i].start && address <= ranges[i].end && size <= ranges[i].end - address)
+            return true;
+    return false;
+}
+
+int64_t hl__user_read(void *to, uint64_t from, size_t size)
+{
+    return hl__user_range(from, size) ? hl__access_copy(to, (const void *)from, size) : -EFAULT;
+}
+
+int64_t hl__user_write(uint64_t to, const void *from, size_t size)
+{
+    return hl__user_range(to, size) ? hl__access_copy((void *)to, from, size) : -EFAULT;
+}
+
+int64_t hl__user_clear(uint64_t to, size_t size)
+{
+    return hl__user_range(to, size) ? hl__access_zero((void *)to, size) : -EFAULT;
+}
+
+int64_t hl__user_string(char *to, uint64_t from, size_t size)
+{
+    int64_t length;
+
+    if (!hl__user_range(from, 1))
+        return -EFAULT;
+    length = hl__access_string(to, (const char *)from, size);
+    return length == (int64_t)size ? -ENAMETOOLONG : length;
+}
+
+uint64_t hl__user_present(uint64_t address, uint64_t size, bool write)
+{
+    uint64_t present = 0;
+
+    while (present < size && hl__user_range(address + present, 1)) {
+        uint64_t at = address + present;
+
+        if ((write ? hl__access_touch_write((void *)at) : hl__access_touch((const void *)at)) < 0)
+            break;
+        present = HL__PAGE_DOWN(at) + HL_ABI_PAGE_SIZE - address;
+    }
+    return present < size ? present : size;
+}
