@@ -22,7 +22,13 @@
 #define EXIT_USAGE 2
 #define EXIT_INTERRUPTED 130
 
-/* Floor and subject change places after every batch, so that a noisy moment meets both. */
+/*
+ * A round is a small batch of the floor beside a small batch of the subject. The reported ratio is
+ * the median of the rounds' ratios: on a busy machine the speed jumps between two or three levels
+ * (a neighbour on the same core), and the ratio of the p50s of all samples then says which side
+ * met more of the noise. Within a round both sides meet the same.
+ */
+#define MAX_ROUNDS 200
 struct effort {
     size_t rounds;
     size_t warm_batch;
@@ -32,8 +38,8 @@ struct effort {
     size_t idle_sandboxes;
 };
 
-static const struct effort full_effort = {40, 100, 5, 50, 100, 100};
-static const struct effort quick_effort = {6, 50, 3, 5, 10, 20};
+static const struct effort full_effort = {MAX_ROUNDS, 20, 3, 50, 100, 100};
+static const struct effort quick_effort = {10, 20, 3, 5, 10, 20};
 
 #define WARM_WARMUP 5
 #define COLD_WARMUP 1
@@ -49,6 +55,8 @@ struct options {
 struct results {
     struct tally floor[OPERATION_COUNT];
     struct tally subject[OPERATION_COUNT];
+    double round_ratios[OPERATION_COUNT][MAX_ROUNDS];
+    size_t rounds[OPERATION_COUNT];
     struct tally cold_from_elf;
     struct tally deadline;
     struct tally interrupt;
@@ -82,14 +90,19 @@ static bool measure_round(struct floor_process *floor, struct subject *subject,
 {
     size_t warmup = is_cold(operation) ? COLD_WARMUP : WARM_WARMUP;
     size_t count = is_cold(operation) ? effort->cold_batch : effort->warm_batch;
+    struct tally *of_floor = &results->floor[operation], *of_subject = &results->subject[operation];
+    size_t floor_before = of_floor->count, subject_before = of_subject->count;
     bool ok = true;
     for (int turn = 0; turn < 2 && ok; turn++) {
         if ((turn == 0) == floor_first)
-            ok = floor_batch(floor, operation, warmup, count, results->cold_pages,
-                             &results->floor[operation]);
+            ok = floor_batch(floor, operation, warmup, count, results->cold_pages, of_floor);
         else
-            subject_batch(subject, operation, warmup, count, &results->subject[operation]);
+            subject_batch(subject, operation, warmup, count, of_subject);
     }
+    double floor_p50 = tally_p50_since(of_floor, floor_before);
+    if (floor_p50 > 0)
+        results->round_ratios[operation][results->rounds[operation]++] =
+            tally_p50_since(of_subject, subject_before) / floor_p50;
     return ok;
 }
 
@@ -150,6 +163,12 @@ static bool measure(const struct options *options, struct floor_process *floor,
 
 static double ratio_of(struct results *results, enum operation operation)
 {
+    return median(results->round_ratios[operation], results->rounds[operation]);
+}
+
+/* Of the p50s of all samples. */
+static double pooled_ratio_of(struct results *results, enum operation operation)
+{
     double floor = tally_summary(&results->floor[operation]).p50;
     return floor > 0 ? tally_summary(&results->subject[operation]).p50 / floor : 0;
 }
@@ -161,7 +180,7 @@ static void print_operation(struct results *results, enum operation operation)
     char target[16] = "-";
     if (operation_infos[operation].target > 0)
         snprintf(target, sizeof target, "%.2f", operation_infos[operation].target);
-    printf("%-17s %8.1f %8.1f %8.1f  %8.1f %8.1f %8.1f  %5.2f %6s  %5.4g/%-5.4g %5.4g/%-5.4g "
+    printf("%-17s %8.1f %8.1f %8.1f  %8.1f %8.1f %8.1f  %5.3f %6s  %5.4g/%-5.4g %5.4g/%-5.4g "
            "%5.4g/%-5.4g\n",
            operation_infos[operation].name, f.min / 1e3, f.p50 / 1e3, f.p99 / 1e3, s.min / 1e3,
            s.p50 / 1e3, s.p99 / 1e3, ratio_of(results, operation), target,
@@ -184,7 +203,9 @@ static void print_report(struct results *results)
            "library, us: min  p50  p99", "ratio", "target", "exits f/l", "ioctls f/l", "pages f/l");
     for (enum operation operation = 0; operation < OPERATION_COUNT; operation++)
         print_operation(results, operation);
-    printf("\nratio: of the p50s. f/l: floor and library, per operation.\n\n");
+    printf("\nratio: of the p50s of a batch of either, median of %zu such pairs. "
+           "f/l: floor and library, per operation.\n\n",
+           results->rounds[0]);
     print_single("cold first reply, from the ELF", &results->cold_from_elf);
     print_single("deadline, lateness", &results->deadline);
     print_single("interrupt, lateness", &results->interrupt);
@@ -212,15 +233,20 @@ static json_t *json_single(const char *name, struct tally *tally)
                      (json_int_t)tally->count, "min_ns", s.min, "p50_ns", s.p50, "p99_ns", s.p99);
 }
 
+static json_t *json_operation(struct results *results, enum operation operation)
+{
+    return json_pack(
+        "{s:s, s:f, s:f, s:I, s:o, s:o}", "name", operation_infos[operation].name, "ratio",
+        ratio_of(results, operation), "ratio_of_all_samples", pooled_ratio_of(results, operation),
+        "rounds", (json_int_t)results->rounds[operation], "floor",
+        json_side(&results->floor[operation]), "library", json_side(&results->subject[operation]));
+}
+
 static json_t *json_measurements(struct results *results)
 {
     json_t *list = json_array();
     for (enum operation operation = 0; operation < OPERATION_COUNT; operation++)
-        json_array_append_new(list, json_pack("{s:s, s:f, s:o, s:o}", "name",
-                                              operation_infos[operation].name, "ratio",
-                                              ratio_of(results, operation), "floor",
-                                              json_side(&results->floor[operation]), "library",
-                                              json_side(&results->subject[operation])));
+        json_array_append_new(list, json_operation(results, operation));
     json_array_append_new(list, json_single("cold_first_reply_from_elf", &results->cold_from_elf));
     json_array_append_new(list, json_single("deadline_lateness", &results->deadline));
     json_array_append_new(list, json_single("interrupt_lateness", &results->interrupt));

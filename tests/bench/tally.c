@@ -51,6 +51,28 @@ struct summary tally_summary(struct tally *tally)
     };
 }
 
+static int compare_doubles(const void *left, const void *right)
+{
+    double l = *(const double *)left, r = *(const double *)right;
+    return (l > r) - (l < r);
+}
+
+double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_doubles);
+    return count ? values[count / 2] : 0;
+}
+
+double tally_p50_since(const struct tally *tally, size_t from)
+{
+    struct tally recent = {0};
+    for (size_t i = from; i < tally->count; i++)
+        tally_add(&recent, tally->samples_ns[i]);
+    double p50 = tally_summary(&recent).p50;
+    tally_free(&recent);
+    return p50;
+}
+
 double tally_per_operation(const struct tally *tally, double total)
 {
     return tally->operations > 0 ? total / tally->operations : 0;

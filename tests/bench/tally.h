@@ -50,6 +50,12 @@ void tally_free(struct tally *tally);
 /* Sorts the samples. All zero if there are none. */
 struct summary tally_summary(struct tally *tally);
 
+/* Median of the samples added since there were `from` of them; only while they are unsorted. */
+double tally_p50_since(const struct tally *tally, size_t from);
+
+/* Sorts the values. 0 if there are none. */
+double median(double *values, size_t count);
+
 /* An average over the operations performed. */
 double tally_per_operation(const struct tally *tally, double total);
 
