@@ -54,6 +54,31 @@ HL_API const char *hl_driver_name(size_t index);
  */
 HL_API HL_MUST_CHECK hl_status hl_driver_probe(const char *name, hl_driver_info *info, hl_error *err);
 
+/**
+ * @brief Told of each self-test as it ends.
+ * @param name    Name of the test, static.
+ * @param passed  Whether it passed; a test that does not apply to this machine passes.
+ * @param detail  One line: why it failed or does not apply; else empty. Valid until the function returns.
+ */
+typedef void (*hl_driver_selftest_report)(void *user, const char *name, bool passed, const char *detail);
+
+/**
+ * @brief Runs the tests that every driver must pass, each in small VMs of its own; takes about 0.2 s.
+ *
+ * While it runs, it handles one real-time signal that the process does not use, and calls with this function
+ * wait for each other.
+ * @param name    Name of the driver, or NULL for the first one that is usable.
+ * @param report  Called on this thread with each result; may be NULL.
+ * @param user    Handed to `report`.
+ * @return HL_OK if all passed; HL_SYSTEM if one failed; HL_INVALID_ARGUMENT for an unknown name; or why the driver is not
+ * usable: HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD. Any thread.
+ */
+HL_API HL_MUST_CHECK hl_status hl_driver_selftest(const char *name, hl_driver_selftest_report report, void *user,
+                                                  hl_error *err);
+
+/** @brief Name of self-test `index`, in the order they run. @return A static string; NULL past the end. Any thread. */
+HL_API const char *hl_driver_selftest_name(size_t index);
+
 HL_END_DECLS
 
 #endif
