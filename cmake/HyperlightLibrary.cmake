@@ -9,13 +9,8 @@ target_include_directories(hyperlight_objects
     PRIVATE "${PROJECT_SOURCE_DIR}/src")
 target_link_libraries(hyperlight_objects PRIVATE hl_host)
 
-set(shim_objects "")
-if(TARGET hyperlight_shim_object)
-    set(shim_objects $<TARGET_OBJECTS:hyperlight_shim_object>)
-endif()
-
-add_library(hyperlight_static STATIC $<TARGET_OBJECTS:hyperlight_objects> ${shim_objects})
-add_library(hyperlight SHARED $<TARGET_OBJECTS:hyperlight_objects> ${shim_objects})
+add_library(hyperlight_static STATIC $<TARGET_OBJECTS:hyperlight_objects> $<TARGET_OBJECTS:hyperlight_shim_object>)
+add_library(hyperlight SHARED $<TARGET_OBJECTS:hyperlight_objects> $<TARGET_OBJECTS:hyperlight_shim_object>)
 
 foreach(library IN ITEMS hyperlight hyperlight_static)
     add_library(Hyperlight::${library} ALIAS ${library})
