@@ -57,7 +57,8 @@ static int64_t heap_map(uint64_t address, uint64_t page_count)
     hl__memory.loose += page_count;
     for (uint64_t left = page_count; left; left -= run.count) {
         hl__pages_take(&hl__memory.pages, left, &run);
-        hl__edits_add(at, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE, HL__RIGHTS_DATA);
+        hl__edits_add(at, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE,
+                      HL__RIGHTS_DATA);
         recycled |= !run.fresh;
         at += run.count * HL_ABI_PAGE_SIZE;
     }
@@ -86,7 +87,8 @@ bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, cons
     memory->vmas.items = (struct hl__vma *)(heap + HEAP_VMAS_OFFSET);
     memory->table.nodes = (uint32_t *)heap_nodes();
     memory->table.node_count = 1;
-    if (heap_map(heap, bitmap_pages) < 0 || heap_map(heap + HEAP_VMAS_OFFSET, 1) < 0 || heap_map(heap_nodes(), NODES_START) < 0)
+    if (heap_map(heap, bitmap_pages) < 0 || heap_map(heap + HEAP_VMAS_OFFSET, 1) < 0 ||
+        heap_map(heap_nodes(), NODES_START) < 0)
         return false;
     memory->vmas.capacity = VMAS_PER_PAGE;
     memory->table.node_end = NODES_START;
@@ -99,7 +101,8 @@ int64_t hl__memory_reserve_vmas(void)
 
     if (vmas->count + VMAS_ROOM <= vmas->capacity)
         return 0;
-    if (vmas->capacity + VMAS_PER_PAGE > HL__VMAS_MAX || heap_map((uint64_t)(vmas->items + vmas->capacity), 1) < 0)
+    if (vmas->capacity + VMAS_PER_PAGE > HL__VMAS_MAX ||
+        heap_map((uint64_t)(vmas->items + vmas->capacity), 1) < 0)
         return -ENOMEM;
     vmas->capacity += VMAS_PER_PAGE;
     return 0;
@@ -117,7 +120,8 @@ int64_t hl__memory_reserve_table(uint64_t start, uint64_t end)
     count = (needed - left + NODES_STEP - 1) / NODES_STEP * NODES_STEP;
     if (count > available_pages())
         count = needed - left;
-    if (table->node_end + count > NODES_MAX || heap_map(heap_nodes() + table->node_end * 4096ull, count) < 0)
+    if (table->node_end + count > NODES_MAX ||
+        heap_map(heap_nodes() + table->node_end * 4096ull, count) < 0)
         return -ENOMEM;
     table->node_end += (uint32_t)count;
     return 0;
@@ -128,7 +132,8 @@ static void pending_undo(void)
     for (uint32_t i = 0; i < pending.count; i++) {
         const struct backing_run *run = &pending.runs[i];
 
-        hl__table_clear(&hl__memory.table, run->address, run->address + run->run.count * HL_ABI_PAGE_SIZE);
+        hl__table_clear(&hl__memory.table, run->address,
+                        run->address + run->run.count * HL_ABI_PAGE_SIZE);
         hl__pages_give(&hl__memory.pages, run->run.page, run->run.count);
         if (!run->promised)
             hl__memory.loose -= run->run.count;
@@ -156,7 +161,8 @@ static int64_t pending_flush(uint32_t rights)
         const struct backing_run *run = &pending.runs[i];
         uint32_t first_rights = run->run.fresh ? rights : rights | HL_ABI_RIGHT_WRITE;
 
-        hl__edits_add(run->address, run->run.count, HL_ABI_SOURCE_RAM, run->run.page * HL_ABI_PAGE_SIZE, first_rights);
+        hl__edits_add(run->address, run->run.count, HL_ABI_SOURCE_RAM,
+                      run->run.page * HL_ABI_PAGE_SIZE, first_rights);
     }
     if (hl__edits_flush() < 0) {
         pending_undo();
@@ -176,7 +182,8 @@ static bool pending_take(uint64_t address, uint64_t page_count, bool promised, b
         page_count = available_pages();
     if (!page_count)
         return false;
-    if (!(fresh_only ? hl__pages_take_fresh(pages, page_count, &run->run) : hl__pages_take(pages, page_count, &run->run)))
+    if (!(fresh_only ? hl__pages_take_fresh(pages, page_count, &run->run)
+                     : hl__pages_take(pages, page_count, &run->run)))
         return false;
     run->address = address;
     run->promised = promised;
@@ -188,7 +195,8 @@ static bool pending_take(uint64_t address, uint64_t page_count, bool promised, b
 }
 
 /* Takes pages for every hole in [start, end); the last of them stay pending. */
-static int64_t backing_collect(uint64_t start, uint64_t end, uint32_t rights, bool promised, bool fresh_only)
+static int64_t backing_collect(uint64_t start, uint64_t end, uint32_t rights, bool promised,
+                               bool fresh_only)
 {
     struct hl__table *table = &hl__memory.table;
 
@@ -249,7 +257,8 @@ static uint64_t ahead_choose(struct hl__lookahead *ahead, uint64_t room_pages)
     return pages < room_pages ? pages : room_pages;
 }
 
-int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end, uint64_t limit)
+int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end,
+                              uint64_t limit)
 {
     uint32_t rights;
     uint64_t ahead_end = end;
@@ -280,7 +289,8 @@ void hl__memory_unback(uint64_t start, uint64_t end, bool promised)
 {
     struct hl__table_run run;
 
-    for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run); at = run.address + run.count * HL_ABI_PAGE_SIZE) {
+    for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run);
+         at = run.address + run.count * HL_ABI_PAGE_SIZE) {
         hl__pages_give(&hl__memory.pages, run.page, run.count);
         if (!promised)
             hl__memory.loose -= run.count;
@@ -349,7 +359,9 @@ static enum hl__fault_result fault_back(const struct hl__vma *vma, uint64_t page
     if (hl__table_get(&hl__memory.table, page))
         return HL__FAULT_RESOLVED;
     /* Too little for the whole window, perhaps not for one page. */
-    return hl__memory_back(page, page + HL_ABI_PAGE_SIZE, vma->flags, false) < 0 ? HL__FAULT_NO_MEMORY : HL__FAULT_RESOLVED;
+    return hl__memory_back(page, page + HL_ABI_PAGE_SIZE, vma->flags, false) < 0
+               ? HL__FAULT_NO_MEMORY
+               : HL__FAULT_RESOLVED;
 }
 
 /* The page should be accessible: the processor saw an older state. Say it again, but not for ever. */
@@ -364,7 +376,8 @@ static enum hl__fault_result fault_spurious(const struct hl__vma *vma, uint64_t 
     if (vma->flags & HL__VMA_PROGRAM)
         hl__edits_add(page, 1, HL_ABI_SOURCE_PROGRAM, vma->offset + (page - vma->start), rights);
     else
-        hl__edits_add(page, 1, HL_ABI_SOURCE_RAM, hl__table_get(&hl__memory.table, page) * HL_ABI_PAGE_SIZE, rights);
+        hl__edits_add(page, 1, HL_ABI_SOURCE_RAM,
+                      hl__table_get(&hl__memory.table, page) * HL_ABI_PAGE_SIZE, rights);
     return hl__edits_flush() < 0 ? HL__FAULT_NO_MEMORY : HL__FAULT_RESOLVED;
 }
 

@@ -16,7 +16,8 @@ static uint64_t clock_elapsed_ns(void)
 
     if (now < wake->tsc_base)
         return 0;
-    return (uint64_t)(((unsigned __int128)(now - wake->tsc_base) * wake->tsc_multiplier) >> wake->tsc_shift);
+    return (uint64_t)(((unsigned __int128)(now - wake->tsc_base) * wake->tsc_multiplier) >>
+                      wake->tsc_shift);
 }
 
 uint64_t hl__clock_monotonic_ns(void)
@@ -126,7 +127,8 @@ HL__SYSCALL(clock_getres)
 HL__SYSCALL(gettimeofday)
 {
     uint64_t ns = clock_realtime_ns();
-    struct linux_timeval time = {(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND / 1000)};
+    struct linux_timeval time = {(int64_t)(ns / NS_PER_SECOND),
+                                 (int64_t)(ns % NS_PER_SECOND / 1000)};
 
     if (arg[0] && hl__user_write(arg[0], &time, sizeof time) < 0)
         return -EFAULT;
@@ -159,7 +161,8 @@ HL__SYSCALL(getrusage)
     if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
         return -EINVAL;
     if (who != RUSAGE_CHILDREN)
-        usage.user = (struct linux_timeval){(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND / 1000)};
+        usage.user = (struct linux_timeval){(int64_t)(ns / NS_PER_SECOND),
+                                            (int64_t)(ns % NS_PER_SECOND / 1000)};
     return hl__user_write(arg[1], &usage, sizeof usage);
 }
 
@@ -194,7 +197,14 @@ HL__SYSCALL(clock_nanosleep)
 /* With one thread nobody will ever wake it: a wait lasts for its timeout, or until the call is cancelled. */
 HL__SYSCALL(futex)
 {
-    enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_WAIT_BITSET = 9, FUTEX_WAKE_BITSET = 10, PRIVATE_OR_REALTIME = 0x180, REALTIME = 0x100 };
+    enum {
+        FUTEX_WAIT = 0,
+        FUTEX_WAKE = 1,
+        FUTEX_WAIT_BITSET = 9,
+        FUTEX_WAKE_BITSET = 10,
+        PRIVATE_OR_REALTIME = 0x180,
+        REALTIME = 0x100
+    };
     uint64_t operation = arg[1] & ~(uint64_t)PRIVATE_OR_REALTIME;
     bool absolute = operation == FUTEX_WAIT_BITSET;
     uint32_t value;

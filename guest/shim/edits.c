@@ -15,7 +15,8 @@ static bool edits_join(struct hl_abi_edit *last, const struct hl_abi_edit *next)
     uint64_t size = last->page_count * HL_ABI_PAGE_SIZE;
     bool offsets = next->source == HL_ABI_SOURCE_RAM || next->source == HL_ABI_SOURCE_PROGRAM;
 
-    if (last->address + size != next->address || last->source != next->source || last->rights != next->rights)
+    if (last->address + size != next->address || last->source != next->source ||
+        last->rights != next->rights)
         return false;
     if (offsets && last->offset + size != next->offset)
         return false;
@@ -35,7 +36,8 @@ static void edits_send(void)
         batch.failure = result;
 }
 
-void hl__edits_add(uint64_t address, uint64_t page_count, enum hl_abi_source source, uint64_t offset, uint32_t rights)
+void hl__edits_add(uint64_t address, uint64_t page_count, enum hl_abi_source source,
+                   uint64_t offset, uint32_t rights)
 {
     struct hl_abi_edit edit = {address, page_count, offset, source, rights};
 

@@ -131,7 +131,8 @@ static bool elf_check_identity(struct elf_reader *reader)
 static bool elf_check_header(struct elf_reader *reader)
 {
     const struct elf_file_header *header = &reader->header;
-    uint64_t table_size = (uint64_t)header->program_header_count * sizeof(struct elf_program_header);
+    uint64_t table_size =
+        (uint64_t)header->program_header_count * sizeof(struct elf_program_header);
 
     if (header->version != 1 || header->file_version != 1)
         return elf_invalid(reader, "unknown ELF version");
@@ -145,7 +146,8 @@ static bool elf_check_header(struct elf_reader *reader)
         return elf_invalid(reader, "program headers of a wrong size");
     if (header->program_header_count == 0 || header->program_header_count > HL__ELF_HEADERS_MAX)
         return elf_invalid(reader, "no program headers, or too many");
-    if (header->program_headers > reader->size || table_size > reader->size - header->program_headers)
+    if (header->program_headers > reader->size ||
+        table_size > reader->size - header->program_headers)
         return elf_invalid(reader, "truncated in the program headers");
     return true;
 }
@@ -154,7 +156,8 @@ static struct elf_program_header elf_program_header(const struct elf_reader *rea
 {
     struct elf_program_header entry;
 
-    elf_copy(&entry, reader->bytes + reader->header.program_headers + index * sizeof entry, sizeof entry);
+    elf_copy(&entry, reader->bytes + reader->header.program_headers + index * sizeof entry,
+             sizeof entry);
     return entry;
 }
 
@@ -172,7 +175,8 @@ static bool elf_interpreter(struct elf_reader *reader, const struct elf_program_
 
 static uint32_t elf_rights(uint32_t flags)
 {
-    return (flags & FLAG_READ ? HL_ABI_RIGHT_READ : 0) | (flags & FLAG_WRITE ? HL_ABI_RIGHT_WRITE : 0) |
+    return (flags & FLAG_READ ? HL_ABI_RIGHT_READ : 0) |
+           (flags & FLAG_WRITE ? HL_ABI_RIGHT_WRITE : 0) |
            (flags & FLAG_EXECUTE ? HL_ABI_RIGHT_EXECUTE : 0);
 }
 
@@ -188,7 +192,8 @@ static bool elf_check_segment(struct elf_reader *reader, const struct elf_progra
         return elf_invalid(reader, "truncated: a segment lies beyond the end of the file");
     if ((entry->offset ^ entry->address) & PAGE_MASK)
         return elf_invalid(reader, "a segment whose address and offset differ within the page");
-    if (entry->address < lowest || entry->address >= limit || entry->memory_size > limit - entry->address)
+    if (entry->address < lowest || entry->address >= limit ||
+        entry->memory_size > limit - entry->address)
         return elf_invalid(reader, "a segment outside the program's address range");
     return true;
 }
@@ -229,7 +234,8 @@ static void elf_note_positions(struct elf_reader *reader, const struct elf_progr
     if ((entry->flags & FLAG_EXECUTE) && reader->header.entry >= entry->address &&
         reader->header.entry - entry->address < entry->memory_size)
         reader->entry_found = true;
-    if (table >= entry->offset && table_size <= entry->file_size && table - entry->offset <= entry->file_size - table_size)
+    if (table >= entry->offset && table_size <= entry->file_size &&
+        table - entry->offset <= entry->file_size - table_size)
         reader->plan->headers = entry->address + (table - entry->offset);
     if (entry->alignment > reader->plan->alignment)
         reader->plan->alignment = entry->alignment;
@@ -245,7 +251,8 @@ static bool elf_load(struct elf_reader *reader, const struct elf_program_header 
     return true;
 }
 
-static bool elf_read_program_header(struct elf_reader *reader, const struct elf_program_header *entry)
+static bool elf_read_program_header(struct elf_reader *reader,
+                                    const struct elf_program_header *entry)
 {
     switch (entry->type) {
     case SEGMENT_LOAD:

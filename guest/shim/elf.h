@@ -18,14 +18,14 @@
 struct hl__elf_segment {
     uint64_t address;
     uint64_t page_count;
-    uint64_t file_offset; /* page-aligned; of a mapped segment */
+    uint64_t file_offset;                          /* page-aligned; of a mapped segment */
     uint64_t copy_address, copy_offset, copy_size; /* of a copied segment: the file's bytes */
-    uint32_t rights; /* HL_ABI_RIGHT_* */
-    bool copied;     /* private memory that starts with the file's bytes; else the file's own pages */
+    uint32_t rights;                               /* HL_ABI_RIGHT_* */
+    bool copied; /* private memory that starts with the file's bytes; else the file's own pages */
 };
 
 struct hl__elf_plan {
-    enum hl_abi_refusal refusal; /* 0: the plan is good */
+    enum hl_abi_refusal refusal;        /* 0: the plan is good */
     char text[HL_ABI_REFUSAL_TEXT_MAX]; /* why not */
     bool movable;
     bool stack_executable;
@@ -33,7 +33,7 @@ struct hl__elf_plan {
     uint32_t segment_count; /* ascending, disjoint */
     uint64_t alignment;     /* of a movable image, at least a page */
     uint64_t entry;
-    uint64_t headers; /* address of the program headers, 0 if none of the segments holds them */
+    uint64_t headers;    /* address of the program headers, 0 if none of the segments holds them */
     uint64_t start, end; /* of all segments */
     uint64_t copied_pages;
     struct hl__elf_segment segments[HL__ELF_SEGMENTS_MAX];

@@ -7,8 +7,16 @@
 #include "state.h"
 
 enum {
-    VECTOR_DIVIDE = 0, VECTOR_DEBUG = 1, VECTOR_BREAKPOINT = 3, VECTOR_OPCODE = 6, VECTOR_NOT_PRESENT = 11, VECTOR_STACK = 12,
-    VECTOR_PAGE = 14, VECTOR_X87 = 16, VECTOR_ALIGNMENT = 17, VECTOR_SIMD = 19
+    VECTOR_DIVIDE = 0,
+    VECTOR_DEBUG = 1,
+    VECTOR_BREAKPOINT = 3,
+    VECTOR_OPCODE = 6,
+    VECTOR_NOT_PRESENT = 11,
+    VECTOR_STACK = 12,
+    VECTOR_PAGE = 14,
+    VECTOR_X87 = 16,
+    VECTOR_ALIGNMENT = 17,
+    VECTOR_SIMD = 19
 };
 #define FLAG_TRAP 0x100ull
 
@@ -22,7 +30,11 @@ static int32_t float_code(uint32_t raised)
 {
     static const struct {
         uint8_t bits, code;
-    } codes[] = {{1, FPE_FLTINV}, {4, 3}, {8, 4}, {0x12, 5}, {0x20, 6}}; /* FLTINV, FLTDIV, FLTOVF, FLTUND, FLTRES */
+    } codes[] = {{1, FPE_FLTINV},
+                 {4, 3},
+                 {8, 4},
+                 {0x12, 5},
+                 {0x20, 6}}; /* FLTINV, FLTDIV, FLTOVF, FLTUND, FLTRES */
 
     for (unsigned i = 0; i < sizeof codes / sizeof codes[0]; i++)
         if (raised & codes[i].bits)
@@ -46,7 +58,8 @@ static int32_t simd_code(void)
     return float_code(mxcsr & ~(mxcsr >> 7) & 0x3f);
 }
 
-static struct linux_siginfo signal_of(const struct hl_abi_fault *fault, enum hl__fault_result page_fault)
+static struct linux_siginfo signal_of(const struct hl_abi_fault *fault,
+                                      enum hl__fault_result page_fault)
 {
     uint64_t rip = fault->registers.rip;
 
@@ -63,7 +76,8 @@ static struct linux_siginfo signal_of(const struct hl_abi_fault *fault, enum hl_
     case VECTOR_STACK:
         return (struct linux_siginfo){.signal = SIGBUS, .code = SI_KERNEL};
     case VECTOR_PAGE:
-        return (struct linux_siginfo){.signal = SIGSEGV, .code = page_fault, .address = fault->address};
+        return (struct linux_siginfo){
+            .signal = SIGSEGV, .code = page_fault, .address = fault->address};
     case VECTOR_X87:
         return (struct linux_siginfo){.signal = SIGFPE, .code = x87_code(), .address = rip};
     case VECTOR_ALIGNMENT:
@@ -103,7 +117,8 @@ static void fault_handle(struct hl_abi_fault *fault)
         if (result == HL__FAULT_RESOLVED)
             return;
         if (result == HL__FAULT_NO_MEMORY)
-            hl__host_refuse(HL_ABI_REFUSAL_MEMORY, "out of memory: a page that was touched first could not be backed");
+            hl__host_refuse(HL_ABI_REFUSAL_MEMORY,
+                            "out of memory: a page that was touched first could not be backed");
     }
     if (in_range(fault->registers.rip, shim_text_start, shim_text_end)) {
         fault_in_shim(fault);

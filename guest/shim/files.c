@@ -51,7 +51,8 @@ static int64_t path_stat(uint64_t path, struct linux_stat *stat)
 {
     int64_t failure = path_find(path);
 
-    *stat = (struct linux_stat){.device = 1, .inode = 1, .link_count = 2, .mode = S_IFDIR | 0555, .block_size = 4096};
+    *stat = (struct linux_stat){
+        .device = 1, .inode = 1, .link_count = 2, .mode = S_IFDIR | 0555, .block_size = 4096};
     return failure;
 }
 

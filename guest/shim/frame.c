@@ -48,8 +48,10 @@ uint64_t hl__vector_state_size(void)
 
 static void vector_state_save(uint8_t *area)
 {
-    struct linux_fx_software software = {
-        .magic1 = FP_XSTATE_MAGIC1, .extended_size = state_size + 4, .features = hl__hot.xcr0, .state_size = state_size};
+    struct linux_fx_software software = {.magic1 = FP_XSTATE_MAGIC1,
+                                         .extended_size = state_size + 4,
+                                         .features = hl__hot.xcr0,
+                                         .state_size = state_size};
     uint32_t magic2 = FP_XSTATE_MAGIC2;
 
     if (!hl__hot.xcr0) {
@@ -67,7 +69,8 @@ static int64_t vector_state_restore(uint64_t area)
     struct linux_fx_software software;
 
     if (!area)
-        return hl__hot.xcr0 ? hl__access_xrstor(hl__clean_vector_state, hl__hot.xcr0) : hl__access_fxrstor(hl__clean_vector_state);
+        return hl__hot.xcr0 ? hl__access_xrstor(hl__clean_vector_state, hl__hot.xcr0)
+                            : hl__access_fxrstor(hl__clean_vector_state);
     if (!hl__user_range(area, state_size) || area % VECTOR_ALIGNMENT)
         return -EFAULT;
     if (hl__access_copy(&software, (const void *)(area + FX_SOFTWARE_OFFSET), sizeof software) < 0)
@@ -83,7 +86,8 @@ static bool stack_holds(const struct linux_stack *stack, uint64_t rsp)
 }
 
 /* Where the frame starts to grow down from; 0 if the signal stack has run over. */
-static uint64_t frame_top(const struct hl_abi_registers *registers, const struct linux_sigaction *action)
+static uint64_t frame_top(const struct hl_abi_registers *registers,
+                          const struct linux_sigaction *action)
 {
     const struct linux_stack *stack = &hl__signals.stack;
     bool usable = !(stack->flags & SS_DISABLE);
@@ -93,18 +97,39 @@ static uint64_t frame_top(const struct hl_abi_registers *registers, const struct
     return registers->rsp - RED_ZONE;
 }
 
-static struct linux_sigcontext context_of(const struct hl_abi_registers *r, const struct hl_abi_fault *fault)
+static struct linux_sigcontext context_of(const struct hl_abi_registers *r,
+                                          const struct hl_abi_fault *fault)
 {
-    return (struct linux_sigcontext){
-        .r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12, .r13 = r->r13, .r14 = r->r14, .r15 = r->r15,
-        .rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx, .rdx = r->rdx, .rax = r->rax, .rcx = r->rcx,
-        .rsp = r->rsp, .rip = r->rip, .rflags = r->rflags, .cs = USER_CS, .ss = USER_SS,
-        .error_code = fault ? fault->error_code : 0, .trap_number = fault ? fault->vector : 0,
-        .old_mask = hl__signals.mask, .cr2 = fault ? fault->address : 0};
+    return (struct linux_sigcontext){.r8 = r->r8,
+                                     .r9 = r->r9,
+                                     .r10 = r->r10,
+                                     .r11 = r->r11,
+                                     .r12 = r->r12,
+                                     .r13 = r->r13,
+                                     .r14 = r->r14,
+                                     .r15 = r->r15,
+                                     .rdi = r->rdi,
+                                     .rsi = r->rsi,
+                                     .rbp = r->rbp,
+                                     .rbx = r->rbx,
+                                     .rdx = r->rdx,
+                                     .rax = r->rax,
+                                     .rcx = r->rcx,
+                                     .rsp = r->rsp,
+                                     .rip = r->rip,
+                                     .rflags = r->rflags,
+                                     .cs = USER_CS,
+                                     .ss = USER_SS,
+                                     .error_code = fault ? fault->error_code : 0,
+                                     .trap_number = fault ? fault->vector : 0,
+                                     .old_mask = hl__signals.mask,
+                                     .cr2 = fault ? fault->address : 0};
 }
 
-static void frame_fill(struct linux_sigframe *frame, uint64_t state, const struct hl_abi_registers *registers,
-                       const struct linux_sigaction *action, const struct linux_siginfo *info, const struct hl_abi_fault *fault)
+static void frame_fill(struct linux_sigframe *frame, uint64_t state,
+                       const struct hl_abi_registers *registers,
+                       const struct linux_sigaction *action, const struct linux_siginfo *info,
+                       const struct hl_abi_fault *fault)
 {
     frame->restorer = action->restorer;
     frame->context.flags = hl__hot.xcr0 ? CONTEXT_FLAGS : CONTEXT_FLAGS & ~1u;
@@ -116,8 +141,8 @@ static void frame_fill(struct linux_sigframe *frame, uint64_t state, const struc
     frame->info = *info;
 }
 
-bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action, const struct linux_siginfo *info,
-                    const struct hl_abi_fault *fault)
+bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action,
+                    const struct linux_siginfo *info, const struct hl_abi_fault *fault)
 {
     uint64_t top = frame_top(registers, action);
     uint64_t state = (top - hl__vector_state_size()) & ~(uint64_t)(VECTOR_ALIGNMENT - 1);
@@ -146,11 +171,24 @@ bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigac
 
 static void registers_restore(struct hl_abi_registers *to, const struct linux_sigcontext *from)
 {
-    *to = (struct hl_abi_registers){
-        .rax = from->rax, .rbx = from->rbx, .rcx = from->rcx, .rdx = from->rdx, .rsi = from->rsi, .rdi = from->rdi,
-        .rbp = from->rbp, .rsp = from->rsp, .r8 = from->r8, .r9 = from->r9, .r10 = from->r10, .r11 = from->r11,
-        .r12 = from->r12, .r13 = from->r13, .r14 = from->r14, .r15 = from->r15, .rip = from->rip,
-        .rflags = (from->rflags & FLAGS_RESTORED) | FLAG_ALWAYS};
+    *to = (struct hl_abi_registers){.rax = from->rax,
+                                    .rbx = from->rbx,
+                                    .rcx = from->rcx,
+                                    .rdx = from->rdx,
+                                    .rsi = from->rsi,
+                                    .rdi = from->rdi,
+                                    .rbp = from->rbp,
+                                    .rsp = from->rsp,
+                                    .r8 = from->r8,
+                                    .r9 = from->r9,
+                                    .r10 = from->r10,
+                                    .r11 = from->r11,
+                                    .r12 = from->r12,
+                                    .r13 = from->r13,
+                                    .r14 = from->r14,
+                                    .r15 = from->r15,
+                                    .rip = from->rip,
+                                    .rflags = (from->rflags & FLAGS_RESTORED) | FLAG_ALWAYS};
 }
 
 HL__SYSCALL(rt_sigreturn)
@@ -161,7 +199,8 @@ HL__SYSCALL(rt_sigreturn)
 
     (void)arg;
     /* The handler's return took the restorer's address off the stack. */
-    if (hl__user_read(&context, registers->rsp, sizeof context) < 0 || vector_state_restore(context.machine.vector_state) < 0)
+    if (hl__user_read(&context, registers->rsp, sizeof context) < 0 ||
+        vector_state_restore(context.machine.vector_state) < 0)
         hl__host_exit(0, SIGSEGV, NULL);
     registers_restore(registers, &context.machine);
     hl__signals.mask = context.mask & ~unblockable;

@@ -4,7 +4,8 @@
 #include "state.h"
 #include "text.h"
 
-static int64_t host_call(enum hl_abi_op op, uint64_t arg0, uint64_t arg1, uint64_t arg2, uint64_t arg3)
+static int64_t host_call(enum hl_abi_op op, uint64_t arg0, uint64_t arg1, uint64_t arg2,
+                         uint64_t arg3)
 {
     volatile struct hl_abi_call *call = &HL__MAILBOX->call;
 
@@ -12,7 +13,10 @@ static int64_t host_call(enum hl_abi_op op, uint64_t arg0, uint64_t arg1, uint64
     call->arg[1] = arg1;
     call->arg[2] = arg2;
     call->arg[3] = arg3;
-    __asm__ volatile("outl %0, %1" : : "a"((uint32_t)op), "d"((uint16_t)HL_ABI_CALL_PORT) : "memory");
+    __asm__ volatile("outl %0, %1"
+                     :
+                     : "a"((uint32_t)op), "d"((uint16_t)HL_ABI_CALL_PORT)
+                     : "memory");
     return call->result;
 }
 

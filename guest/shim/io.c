@@ -29,7 +29,8 @@ void hl__descriptors_init(void)
 
 static enum stream descriptor_stream(int descriptor)
 {
-    return descriptor >= 0 && descriptor < DESCRIPTORS_MAX ? descriptors[descriptor].stream : STREAM_NONE;
+    return descriptor >= 0 && descriptor < DESCRIPTORS_MAX ? descriptors[descriptor].stream
+                                                           : STREAM_NONE;
 }
 
 bool hl__descriptor_open(int descriptor)
@@ -129,7 +130,9 @@ static int64_t stream_write(enum stream stream, uint64_t address, uint64_t size)
     while (done < size) {
         uint64_t piece = size - done < HL_ABI_IO_SIZE_MAX ? size - done : HL_ABI_IO_SIZE_MAX;
         uint64_t present = hl__user_present(address + done, piece, false);
-        int64_t taken = present ? hl__host_write(stream == STREAM_OUTPUT ? 1 : 2, address + done, present) : -EFAULT;
+        int64_t taken =
+            present ? hl__host_write(stream == STREAM_OUTPUT ? 1 : 2, address + done, present)
+                    : -EFAULT;
 
         if (taken == -EPIPE)
             hl__signal_raise(SIGPIPE, SI_USER);
@@ -220,7 +223,8 @@ static int64_t gather(const uint64_t *arg, uint8_t *bytes, size_t capacity)
     for (uint64_t i = 0; i < arg[2]; i++) {
         struct linux_iovec vector;
 
-        if (hl__user_read(&vector, arg[1] + i * sizeof vector, sizeof vector) < 0 || vector.size > capacity - size)
+        if (hl__user_read(&vector, arg[1] + i * sizeof vector, sizeof vector) < 0 ||
+            vector.size > capacity - size)
             return -1;
         if (hl__user_read(bytes + size, vector.address, vector.size) < 0)
             return -1;
@@ -314,8 +318,11 @@ HL__SYSCALL(ppoll)
 static struct linux_stat stream_stat(int descriptor)
 {
     /* A pipe: a libc then buffers whole blocks. */
-    return (struct linux_stat){.device = 1, .inode = 1 + descriptor_stream(descriptor), .link_count = 1,
-                               .mode = S_IFIFO | 0600, .block_size = 65536};
+    return (struct linux_stat){.device = 1,
+                               .inode = 1 + descriptor_stream(descriptor),
+                               .link_count = 1,
+                               .mode = S_IFIFO | 0600,
+                               .block_size = 65536};
 }
 
 int64_t hl__descriptor_stat(int descriptor, struct linux_stat *stat)

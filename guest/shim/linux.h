@@ -7,25 +7,74 @@
 #include <stdint.h>
 
 enum {
-    EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EACCES = 13,
-    EFAULT = 14, EEXIST = 17, ENODEV = 19, ENOTDIR = 20, EINVAL = 22, EMFILE = 24, ENOTTY = 25, ESPIPE = 29, EROFS = 30,
-    EPIPE = 32, ERANGE = 34, ENAMETOOLONG = 36, ENOSYS = 38, ETIMEDOUT = 110
+    EPERM = 1,
+    ENOENT = 2,
+    ESRCH = 3,
+    EINTR = 4,
+    EIO = 5,
+    EBADF = 9,
+    ECHILD = 10,
+    EAGAIN = 11,
+    ENOMEM = 12,
+    EACCES = 13,
+    EFAULT = 14,
+    EEXIST = 17,
+    ENODEV = 19,
+    ENOTDIR = 20,
+    EINVAL = 22,
+    EMFILE = 24,
+    ENOTTY = 25,
+    ESPIPE = 29,
+    EROFS = 30,
+    EPIPE = 32,
+    ERANGE = 34,
+    ENAMETOOLONG = 36,
+    ENOSYS = 38,
+    ETIMEDOUT = 110
 };
 
 /* Memory */
 enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4 };
 enum {
-    MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_SHARED_VALIDATE = 3, MAP_TYPE = 15, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20,
-    MAP_32BIT = 0x40, MAP_NORESERVE = 0x4000, MAP_POPULATE = 0x8000, MAP_HUGETLB = 0x40000,
+    MAP_SHARED = 1,
+    MAP_PRIVATE = 2,
+    MAP_SHARED_VALIDATE = 3,
+    MAP_TYPE = 15,
+    MAP_FIXED = 0x10,
+    MAP_ANONYMOUS = 0x20,
+    MAP_32BIT = 0x40,
+    MAP_NORESERVE = 0x4000,
+    MAP_POPULATE = 0x8000,
+    MAP_HUGETLB = 0x40000,
     MAP_FIXED_NOREPLACE = 0x100000
 };
 enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2 };
-enum { MADV_DONTNEED = 4, MADV_DONTNEED_LOCKED = 24, MADV_POPULATE_READ = 22, MADV_POPULATE_WRITE = 23 };
+enum {
+    MADV_DONTNEED = 4,
+    MADV_DONTNEED_LOCKED = 24,
+    MADV_POPULATE_READ = 22,
+    MADV_POPULATE_WRITE = 23
+};
 
 /* Signals */
 enum {
-    SIGINT = 2, SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGKILL = 9, SIGSEGV = 11, SIGPIPE = 13, SIGCHLD = 17,
-    SIGCONT = 18, SIGSTOP = 19, SIGTSTP = 20, SIGTTIN = 21, SIGTTOU = 22, SIGURG = 23, SIGWINCH = 28, SIGNAL_COUNT = 64
+    SIGINT = 2,
+    SIGILL = 4,
+    SIGTRAP = 5,
+    SIGBUS = 7,
+    SIGFPE = 8,
+    SIGKILL = 9,
+    SIGSEGV = 11,
+    SIGPIPE = 13,
+    SIGCHLD = 17,
+    SIGCONT = 18,
+    SIGSTOP = 19,
+    SIGTSTP = 20,
+    SIGTTIN = 21,
+    SIGTTOU = 22,
+    SIGURG = 23,
+    SIGWINCH = 28,
+    SIGNAL_COUNT = 64
 };
 enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
 #define SA_SIGINFO 4ull
@@ -38,7 +87,14 @@ enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
 #define SS_AUTODISARM 0x80000000u
 #define MINSIGSTKSZ 2048u
 enum { SI_USER = 0, SI_TKILL = -6, SI_KERNEL = 0x80 };
-enum { ILL_ILLOPN = 2, FPE_INTDIV = 1, FPE_FLTINV = 7, TRAP_BRKPT = 1, TRAP_TRACE = 2, BUS_ADRALN = 1 };
+enum {
+    ILL_ILLOPN = 2,
+    FPE_INTDIV = 1,
+    FPE_FLTINV = 7,
+    TRAP_BRKPT = 1,
+    TRAP_TRACE = 2,
+    BUS_ADRALN = 1
+};
 
 struct linux_sigaction {
     uint64_t handler; /* 0: default, 1: ignore */
@@ -107,8 +163,15 @@ HL_ABI_ASSERT(sizeof(struct linux_fx_software) == 48);
 
 /* Time */
 enum {
-    CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_PROCESS_CPUTIME_ID = 2, CLOCK_THREAD_CPUTIME_ID = 3,
-    CLOCK_MONOTONIC_RAW = 4, CLOCK_REALTIME_COARSE = 5, CLOCK_MONOTONIC_COARSE = 6, CLOCK_BOOTTIME = 7, CLOCK_TAI = 11,
+    CLOCK_REALTIME = 0,
+    CLOCK_MONOTONIC = 1,
+    CLOCK_PROCESS_CPUTIME_ID = 2,
+    CLOCK_THREAD_CPUTIME_ID = 3,
+    CLOCK_MONOTONIC_RAW = 4,
+    CLOCK_REALTIME_COARSE = 5,
+    CLOCK_MONOTONIC_COARSE = 6,
+    CLOCK_BOOTTIME = 7,
+    CLOCK_TAI = 11,
     TIMER_ABSTIME = 1
 };
 
@@ -184,14 +247,38 @@ struct linux_pollfd {
 struct linux_rlimit {
     uint64_t soft, hard;
 };
-enum { RLIMIT_DATA = 2, RLIMIT_STACK = 3, RLIMIT_CORE = 4, RLIMIT_NOFILE = 7, RLIMIT_AS = 9, RLIMIT_COUNT = 16 };
+enum {
+    RLIMIT_DATA = 2,
+    RLIMIT_STACK = 3,
+    RLIMIT_CORE = 4,
+    RLIMIT_NOFILE = 7,
+    RLIMIT_AS = 9,
+    RLIMIT_COUNT = 16
+};
 #define RLIM_INFINITY (~0ull)
 
 /* The auxiliary vector */
 enum {
-    AT_NULL = 0, AT_PHDR = 3, AT_PHENT = 4, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_FLAGS = 8, AT_ENTRY = 9,
-    AT_UID = 11, AT_EUID = 12, AT_GID = 13, AT_EGID = 14, AT_PLATFORM = 15, AT_HWCAP = 16, AT_CLKTCK = 17,
-    AT_SECURE = 23, AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31, AT_MINSIGSTKSZ = 51
+    AT_NULL = 0,
+    AT_PHDR = 3,
+    AT_PHENT = 4,
+    AT_PHNUM = 5,
+    AT_PAGESZ = 6,
+    AT_BASE = 7,
+    AT_FLAGS = 8,
+    AT_ENTRY = 9,
+    AT_UID = 11,
+    AT_EUID = 12,
+    AT_GID = 13,
+    AT_EGID = 14,
+    AT_PLATFORM = 15,
+    AT_HWCAP = 16,
+    AT_CLKTCK = 17,
+    AT_SECURE = 23,
+    AT_RANDOM = 25,
+    AT_HWCAP2 = 26,
+    AT_EXECFN = 31,
+    AT_MINSIGSTKSZ = 51
 };
 #define HWCAP2_FSGSBASE 2u
 

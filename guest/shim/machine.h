@@ -11,7 +11,9 @@ struct hl__cpuid {
 static inline struct hl__cpuid hl__cpuid(uint32_t leaf, uint32_t subleaf)
 {
     struct hl__cpuid r;
-    __asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+    __asm__ volatile("cpuid"
+                     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+                     : "a"(leaf), "c"(subleaf));
     return r;
 }
 
@@ -55,7 +57,10 @@ static inline void hl__wrgsbase(uint64_t base)
 
 static inline void hl__xsave(void *area, uint64_t components)
 {
-    __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"((uint32_t)components), "d"((uint32_t)(components >> 32)) : "memory");
+    __asm__ volatile("xsave64 (%0)"
+                     :
+                     : "r"(area), "a"((uint32_t)components), "d"((uint32_t)(components >> 32))
+                     : "memory");
 }
 
 static inline void hl__fxsave(void *area)

@@ -49,7 +49,8 @@ int64_t hl__memory_map_program(uint64_t start, uint64_t end, uint64_t offset, ui
 }
 
 /* Gives back what is behind one mapping's part of a range; widens [*low, *high) by what the host still maps. */
-static void unmap_piece(const struct hl__vma *vma, uint64_t start, uint64_t end, uint64_t *low, uint64_t *high)
+static void unmap_piece(const struct hl__vma *vma, uint64_t start, uint64_t end, uint64_t *low,
+                        uint64_t *high)
 {
     struct hl__table *table = &hl__memory.table;
     uint64_t first = vma->flags & HL__VMA_PROGRAM ? start : hl__table_next(table, start, end);
@@ -72,10 +73,12 @@ int64_t hl__memory_unmap(uint64_t start, uint64_t end)
     hl__memory_drop_ahead(start, end);
     if (hl__memory_reserve_vmas() < 0)
         return -ENOMEM;
-    for (uint32_t i = hl__vma_at_or_after(vmas, start); i < vmas->count && vmas->items[i].start < end; i++) {
+    for (uint32_t i = hl__vma_at_or_after(vmas, start);
+         i < vmas->count && vmas->items[i].start < end; i++) {
         const struct hl__vma *vma = &vmas->items[i];
 
-        unmap_piece(vma, vma->start > start ? vma->start : start, vma->end < end ? vma->end : end, &low, &high);
+        unmap_piece(vma, vma->start > start ? vma->start : start, vma->end < end ? vma->end : end,
+                    &low, &high);
     }
     if (low < high)
         hl__edits_add(low, HL__PAGES(high - low), HL_ABI_SOURCE_NONE, 0, 0);
@@ -90,7 +93,8 @@ static uint64_t find_hole(uint64_t from, uint64_t limit, uint64_t size, bool use
     const struct hl__lookahead *ahead = &hl__memory.map_ahead;
 
     for (uint32_t i = hl__vma_at_or_after(vmas, from);; i++) {
-        uint64_t end = i < vmas->count && vmas->items[i].start < limit ? vmas->items[i].start : limit;
+        uint64_t end =
+            i < vmas->count && vmas->items[i].start < limit ? vmas->items[i].start : limit;
 
         if (!use_ahead && ahead->start < end && ahead->end > from) {
             if (ahead->start >= from && ahead->start - from >= size)
@@ -151,7 +155,8 @@ static int64_t take_place(uint64_t start, uint64_t size, uint64_t flags)
 }
 
 /* Backs a new mapping as far as that is better done now. */
-static int64_t map_back(uint64_t start, uint64_t end, uint64_t vma_flags, uint64_t flags, bool eager)
+static int64_t map_back(uint64_t start, uint64_t end, uint64_t vma_flags, uint64_t flags,
+                        bool eager)
 {
     int64_t failure = 0;
 
@@ -166,7 +171,8 @@ static int64_t map_back(uint64_t start, uint64_t end, uint64_t vma_flags, uint64
 
 static int64_t map_anonymous(uint64_t hint, uint64_t size, uint64_t rights, uint64_t flags)
 {
-    uint64_t vma_flags = rights | (flags & MAP_NORESERVE ? HL__VMA_NO_RESERVE : 0) | promised_flag(rights, flags & MAP_NORESERVE);
+    uint64_t vma_flags = rights | (flags & MAP_NORESERVE ? HL__VMA_NO_RESERVE : 0) |
+                         promised_flag(rights, flags & MAP_NORESERVE);
     bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
     bool eager = !fixed && !hint && !(flags & MAP_32BIT) && size <= MAP_EAGER_MAX &&
                  vma_flags == (HL__RIGHTS_DATA | HL__VMA_COMMITTED);
@@ -184,14 +190,16 @@ static int64_t map_anonymous(uint64_t hint, uint64_t size, uint64_t rights, uint
     }
     failure = hl__memory_map(start, start + size, vma_flags);
     if (!failure)
-        failure = map_back(start, start + size, vma_flags, flags, eager && start >= hl__memory.map_base);
+        failure =
+            map_back(start, start + size, vma_flags, flags, eager && start >= hl__memory.map_base);
     return failure < 0 ? failure : (int64_t)start;
 }
 
 /* The hardware cannot write or execute without reading. */
 static uint32_t rights_of(uint64_t protection)
 {
-    uint32_t rights = (protection & PROT_WRITE ? HL_ABI_RIGHT_WRITE : 0) | (protection & PROT_EXEC ? HL_ABI_RIGHT_EXECUTE : 0);
+    uint32_t rights = (protection & PROT_WRITE ? HL_ABI_RIGHT_WRITE : 0) |
+                      (protection & PROT_EXEC ? HL_ABI_RIGHT_EXECUTE : 0);
 
     return rights || (protection & PROT_READ) ? rights | HL_ABI_RIGHT_READ : 0;
 }
@@ -214,13 +222,15 @@ HL__SYSCALL(munmap)
 {
     uint64_t size = HL__PAGE_UP(arg[1]);
 
-    if ((arg[0] & HL__PAGE_MASK) || !arg[1] || arg[1] > HL_ABI_USER_END || !range_valid(arg[0], size))
+    if ((arg[0] & HL__PAGE_MASK) || !arg[1] || arg[1] > HL_ABI_USER_END ||
+        !range_valid(arg[0], size))
         return -EINVAL;
     return hl__memory_unmap(arg[0], arg[0] + size);
 }
 
 /* Pages that a change of rights newly promises. */
-static uint64_t protect_promises(const struct hl__vma *vma, uint64_t start, uint64_t end, uint32_t rights)
+static uint64_t protect_promises(const struct hl__vma *vma, uint64_t start, uint64_t end,
+                                 uint32_t rights)
 {
     bool becomes_private = vma->flags & HL__VMA_PROGRAM ? rights & HL_ABI_RIGHT_WRITE : rights;
 
@@ -230,15 +240,16 @@ static uint64_t protect_promises(const struct hl__vma *vma, uint64_t start, uint
 }
 
 /* Pages of the file that become writable: private copies of them. */
-static int64_t protect_copy(const struct hl__vma *vma, uint64_t start, uint64_t end, uint32_t rights)
+static int64_t protect_copy(const struct hl__vma *vma, uint64_t start, uint64_t end,
+                            uint32_t rights)
 {
     const uint8_t *from = hl__memory.program + vma->offset + (start - vma->start);
     uint64_t flags = rights | HL__VMA_COMMITTED;
 
     if (hl__memory_back(start, end, flags, true) < 0) {
         hl__memory_unback(start, end, true);
-        hl__edits_add(start, HL__PAGES(end - start), HL_ABI_SOURCE_PROGRAM, vma->offset + (start - vma->start),
-                      (uint32_t)(vma->flags & HL__VMA_RIGHTS));
+        hl__edits_add(start, HL__PAGES(end - start), HL_ABI_SOURCE_PROGRAM,
+                      vma->offset + (start - vma->start), (uint32_t)(vma->flags & HL__VMA_RIGHTS));
         return -ENOMEM;
     }
     memcpy((void *)start, from, end - start);
@@ -251,17 +262,21 @@ static void protect_show(const struct hl__vma *vma, uint64_t start, uint64_t end
     struct hl__table_run run;
 
     if (vma->flags & HL__VMA_PROGRAM) {
-        hl__edits_add(start, HL__PAGES(end - start), HL_ABI_SOURCE_PROGRAM, vma->offset + (start - vma->start), rights);
+        hl__edits_add(start, HL__PAGES(end - start), HL_ABI_SOURCE_PROGRAM,
+                      vma->offset + (start - vma->start), rights);
         return;
     }
-    for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run); at = run.address + run.count * HL_ABI_PAGE_SIZE)
-        hl__edits_add(run.address, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE, rights);
+    for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run);
+         at = run.address + run.count * HL_ABI_PAGE_SIZE)
+        hl__edits_add(run.address, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE,
+                      rights);
 }
 
 /* Tells the host of new rights on pages that are there. Pages without any right are taken out of its tables. */
 static void protect_edit(const struct hl__vma *vma, uint64_t start, uint64_t end, uint32_t rights)
 {
-    uint64_t first = vma->flags & HL__VMA_PROGRAM ? start : hl__table_next(&hl__memory.table, start, end);
+    uint64_t first =
+        vma->flags & HL__VMA_PROGRAM ? start : hl__table_next(&hl__memory.table, start, end);
 
     if (first >= end)
         return;
@@ -290,7 +305,8 @@ static int64_t protect_piece(uint64_t start, uint64_t end, uint32_t rights)
     if ((vma.flags & HL__VMA_RIGHTS) == rights)
         return 0;
     protect_edit(&vma, start, end, rights);
-    hl__vma_change(&hl__memory.vmas, start, end, HL__VMA_RIGHTS, rights | (promises ? HL__VMA_COMMITTED : 0));
+    hl__vma_change(&hl__memory.vmas, start, end, HL__VMA_RIGHTS,
+                   rights | (promises ? HL__VMA_COMMITTED : 0));
     return 0;
 }
 
@@ -343,7 +359,8 @@ static int64_t break_grow(uint64_t old_end, uint64_t new_end)
         hl__memory_drop_ahead(old_end, new_end);
         return 0;
     }
-    if (hl__memory_back_ahead(&hl__memory.break_ahead, old_end, new_end, limit - HL_ABI_PAGE_SIZE) < 0)
+    if (hl__memory_back_ahead(&hl__memory.break_ahead, old_end, new_end, limit - HL_ABI_PAGE_SIZE) <
+        0)
         return hl__memory_unmap(old_end, new_end), -ENOMEM;
     return 0;
 }
@@ -372,18 +389,22 @@ static void move_pages(const struct hl__vma *vma, uint64_t from, uint64_t size, 
     struct hl__table_run run;
 
     if (vma->flags & HL__VMA_PROGRAM && rights)
-        hl__edits_add(to, HL__PAGES(size), HL_ABI_SOURCE_PROGRAM, vma->offset + (from - vma->start), rights);
-    for (uint64_t at = from; hl__table_run(&hl__memory.table, at, from + size, &run); at = run.address + run.count * HL_ABI_PAGE_SIZE) {
+        hl__edits_add(to, HL__PAGES(size), HL_ABI_SOURCE_PROGRAM, vma->offset + (from - vma->start),
+                      rights);
+    for (uint64_t at = from; hl__table_run(&hl__memory.table, at, from + size, &run);
+         at = run.address + run.count * HL_ABI_PAGE_SIZE) {
         hl__table_set(&hl__memory.table, run.address - from + to, run.page, run.count);
         if (rights)
-            hl__edits_add(run.address - from + to, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE, rights);
+            hl__edits_add(run.address - from + to, run.count, HL_ABI_SOURCE_RAM,
+                          run.page * HL_ABI_PAGE_SIZE, rights);
     }
     hl__table_clear(&hl__memory.table, from, from + size);
     if (rights)
         hl__edits_add(from, HL__PAGES(size), HL_ABI_SOURCE_NONE, 0, 0);
 }
 
-static int64_t remap_move(const struct hl__vma *old, uint64_t from, uint64_t old_size, uint64_t to, uint64_t new_size)
+static int64_t remap_move(const struct hl__vma *old, uint64_t from, uint64_t old_size, uint64_t to,
+                          uint64_t new_size)
 {
     struct hl__vma vma = {to, to + new_size, 0, old->flags & ~(uint64_t)HL__VMA_STACK};
     uint64_t growth = new_size > old_size ? HL__PAGES(new_size - old_size) : 0;
@@ -412,12 +433,14 @@ static int64_t remap_grow_in_place(const struct hl__vma *vma, uint64_t end, uint
     return hl__memory_map(end, new_end, flags);
 }
 
-static int64_t remap_fixed(const struct hl__vma *vma, uint64_t from, uint64_t old_size, uint64_t to, uint64_t new_size)
+static int64_t remap_fixed(const struct hl__vma *vma, uint64_t from, uint64_t old_size, uint64_t to,
+                           uint64_t new_size)
 {
     struct hl__vma old = *vma;
     int64_t failure;
 
-    if ((to & HL__PAGE_MASK) || !range_valid(to, new_size) || (to < from + old_size && from < to + new_size))
+    if ((to & HL__PAGE_MASK) || !range_valid(to, new_size) ||
+        (to < from + old_size && from < to + new_size))
         return -EINVAL;
     failure = hl__memory_unmap(to, to + new_size);
     if (!failure && new_size < old_size)
@@ -427,7 +450,8 @@ static int64_t remap_fixed(const struct hl__vma *vma, uint64_t from, uint64_t ol
     return remap_move(&old, from, new_size < old_size ? new_size : old_size, to, new_size);
 }
 
-static int64_t remap(uint64_t from, uint64_t old_size, uint64_t new_size, uint64_t flags, uint64_t to)
+static int64_t remap(uint64_t from, uint64_t old_size, uint64_t new_size, uint64_t flags,
+                     uint64_t to)
 {
     const struct hl__vma *vma = hl__vma_find(&hl__memory.vmas, from);
     struct hl__vma old;
@@ -439,22 +463,27 @@ static int64_t remap(uint64_t from, uint64_t old_size, uint64_t new_size, uint64
     if (flags & MREMAP_FIXED)
         return remap_fixed(vma, from, old_size, to, new_size);
     if (new_size <= old_size) {
-        int64_t failure = new_size < old_size ? hl__memory_unmap(from + new_size, from + old_size) : 0;
+        int64_t failure =
+            new_size < old_size ? hl__memory_unmap(from + new_size, from + old_size) : 0;
 
         return failure < 0 ? failure : (int64_t)from;
     }
     old = *vma;
     if (!remap_grow_in_place(vma, from + old_size, from + new_size))
         return (int64_t)from;
-    to = flags & MREMAP_MAYMOVE && !(old.flags & HL__VMA_PROGRAM) ? choose_place(0, new_size, 0, false) : 0;
+    to = flags & MREMAP_MAYMOVE && !(old.flags & HL__VMA_PROGRAM)
+             ? choose_place(0, new_size, 0, false)
+             : 0;
     return to ? remap_move(&old, from, old_size, to, new_size) : -ENOMEM;
 }
 
 HL__SYSCALL(mremap)
 {
-    uint64_t from = arg[0], old_size = HL__PAGE_UP(arg[1]), new_size = HL__PAGE_UP(arg[2]), flags = arg[3];
+    uint64_t from = arg[0], old_size = HL__PAGE_UP(arg[1]), new_size = HL__PAGE_UP(arg[2]),
+             flags = arg[3];
 
-    if ((from & HL__PAGE_MASK) || !arg[1] || !arg[2] || flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED))
+    if ((from & HL__PAGE_MASK) || !arg[1] || !arg[2] ||
+        flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED))
         return -EINVAL;
     if ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE))
         return -EINVAL;
@@ -474,7 +503,8 @@ static void drop_piece(const struct hl__vma *vma, uint64_t start, uint64_t end)
     if (vma->flags & HL__VMA_PROGRAM)
         return;
     if ((vma->flags & HL_ABI_RIGHT_WRITE) && end - start <= DROP_IN_PLACE_MAX) {
-        for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run); at = run.address + run.count * HL_ABI_PAGE_SIZE)
+        for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run);
+             at = run.address + run.count * HL_ABI_PAGE_SIZE)
             memset((void *)run.address, 0, run.count * HL_ABI_PAGE_SIZE);
         return;
     }
@@ -490,7 +520,8 @@ static int64_t drop_range(uint64_t start, uint64_t end)
 {
     const struct hl__vmas *vmas = &hl__memory.vmas;
 
-    for (uint32_t i = hl__vma_at_or_after(vmas, start); i < vmas->count && vmas->items[i].start < end; i++) {
+    for (uint32_t i = hl__vma_at_or_after(vmas, start);
+         i < vmas->count && vmas->items[i].start < end; i++) {
         const struct hl__vma *vma = &vmas->items[i];
 
         drop_piece(vma, vma->start > start ? vma->start : start, vma->end < end ? vma->end : end);
@@ -506,12 +537,15 @@ HL__SYSCALL(madvise)
         return -EINVAL;
     if (!arg[1])
         return 0;
-    if (arg[1] > HL_ABI_USER_END || !range_valid(start, size) || !hl__vma_all(&hl__memory.vmas, start, start + size))
+    if (arg[1] > HL_ABI_USER_END || !range_valid(start, size) ||
+        !hl__vma_all(&hl__memory.vmas, start, start + size))
         return -ENOMEM;
     if (arg[2] == MADV_DONTNEED || arg[2] == MADV_DONTNEED_LOCKED)
         return drop_range(start, start + size);
     if (arg[2] == MADV_POPULATE_READ || arg[2] == MADV_POPULATE_WRITE)
-        return hl__memory_present(start, size, arg[2] == MADV_POPULATE_WRITE ? HL__ACCESS_WRITE : 0) ? 0 : -EFAULT;
+        return hl__memory_present(start, size, arg[2] == MADV_POPULATE_WRITE ? HL__ACCESS_WRITE : 0)
+                   ? 0
+                   : -EFAULT;
     return 0;
 }
 
@@ -521,7 +555,8 @@ HL__SYSCALL(msync)
 
     if (arg[0] & HL__PAGE_MASK)
         return -EINVAL;
-    if (arg[1] > HL_ABI_USER_END || (arg[1] && !hl__vma_all(&hl__memory.vmas, arg[0], arg[0] + size)))
+    if (arg[1] > HL_ABI_USER_END ||
+        (arg[1] && !hl__vma_all(&hl__memory.vmas, arg[0], arg[0] + size)))
         return -ENOMEM;
     return 0;
 }

@@ -36,7 +36,8 @@ struct hl__memory {
     struct hl__vmas vmas;
     uint64_t total_pages;
     uint64_t committed; /* pages promised to mappings with HL__VMA_COMMITTED */
-    uint64_t loose;     /* pages in use beside those: look-ahead, mappings without a promise, bookkeeping */
+    uint64_t
+        loose; /* pages in use beside those: look-ahead, mappings without a promise, bookkeeping */
     uint64_t break_start, break_end;
     uint64_t map_base; /* where mappings without a wish are looked for, upwards */
     uint64_t stack_start, stack_end;
@@ -45,8 +46,8 @@ struct hl__memory {
     uint64_t fault_pages;
     uint64_t spurious_address, spurious_rip;
     const uint8_t *program; /* the guest binary */
-    uint64_t heap; /* HL_ABI_HEAP_ADDRESS */
-    bool refused;  /* an allocation was refused */
+    uint64_t heap;          /* HL_ABI_HEAP_ADDRESS */
+    bool refused;           /* an allocation was refused */
 };
 
 extern struct hl__memory hl__memory;
@@ -62,7 +63,8 @@ int64_t hl__memory_reserve_table(uint64_t start, uint64_t end);
 /* Puts pages behind all of [start, end) that has none. 0 or -ENOMEM; then a part may be backed. */
 int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate);
 /* The same, and looks ahead up to `limit`. */
-int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end, uint64_t limit);
+int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end,
+                              uint64_t limit);
 /* Takes the pages behind a range away, without telling the host. `promised`: they belong to a promise that stays or is
  * accounted for by the caller. */
 void hl__memory_unback(uint64_t start, uint64_t end, bool promised);

@@ -43,7 +43,9 @@ static void pages_take_returned(struct hl__pages *pages, uint64_t count, struct 
 
     run->page = page;
     run->fresh = false;
-    for (run->count = 0; run->count < count && page < pages->fresh && pages_is_returned(pages, page); run->count++, page++)
+    for (run->count = 0;
+         run->count < count && page < pages->fresh && pages_is_returned(pages, page);
+         run->count++, page++)
         pages->returned[(page - pages->first) / 64] &= ~(1ull << ((page - pages->first) % 64));
     pages->returned_count -= run->count;
     pages->lowest_returned = page;

@@ -9,11 +9,11 @@
 #include <stdint.h>
 
 struct hl__pages {
-    uint64_t first, end;   /* the pages owned */
-    uint64_t fresh;        /* never handed out: [fresh, end) */
+    uint64_t first, end; /* the pages owned */
+    uint64_t fresh;      /* never handed out: [fresh, end) */
     uint64_t returned_count;
     uint64_t lowest_returned; /* no returned page is below */
-    uint64_t *returned;    /* one bit per page, from `first` on */
+    uint64_t *returned;       /* one bit per page, from `first` on */
 };
 
 struct hl__page_run {

@@ -37,7 +37,8 @@ void hl__chacha20_block(uint32_t out[16], const uint32_t key[8], uint64_t counte
         for (int column = 0; column < 4; column++)
             quarter_round(&out[column], &out[4 + column], &out[8 + column], &out[12 + column]);
         for (int column = 0; column < 4; column++)
-            quarter_round(&out[column], &out[4 + (column + 1) % 4], &out[8 + (column + 2) % 4], &out[12 + (column + 3) % 4]);
+            quarter_round(&out[column], &out[4 + (column + 1) % 4], &out[8 + (column + 2) % 4],
+                          &out[12 + (column + 3) % 4]);
     }
     for (int i = 0; i < 16; i++)
         out[i] += start[i];

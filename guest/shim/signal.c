@@ -7,10 +7,11 @@
 
 #define ACTION_DEFAULT 0u
 #define ACTION_IGNORE 1u
-#define BIT(signal) (1ull << ((signal) - 1))
+#define BIT(signal) (1ull << ((signal)-1))
 #define UNBLOCKABLE (BIT(SIGKILL) | BIT(SIGSTOP))
-#define IGNORED_BY_DEFAULT \
-    (BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU) | BIT(SIGSTOP))
+#define IGNORED_BY_DEFAULT                                                                         \
+    (BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGTSTP) | BIT(SIGTTIN) |     \
+     BIT(SIGTTOU) | BIT(SIGSTOP))
 
 struct hl__signals hl__signals;
 
@@ -35,7 +36,8 @@ static bool signal_ignored(int signal)
 {
     uint64_t handler = hl__signals.actions[signal].handler;
 
-    return handler == ACTION_IGNORE || (handler == ACTION_DEFAULT && BIT(signal) & IGNORED_BY_DEFAULT);
+    return handler == ACTION_IGNORE ||
+           (handler == ACTION_DEFAULT && BIT(signal) & IGNORED_BY_DEFAULT);
 }
 
 /* The mask and the action while the handler runs. */
@@ -50,7 +52,8 @@ static void signal_enter_handler(int signal)
         action->handler = ACTION_DEFAULT;
 }
 
-static void signal_deliver(struct hl_abi_registers *registers, const struct linux_siginfo *info, struct hl_abi_fault *fault)
+static void signal_deliver(struct hl_abi_registers *registers, const struct linux_siginfo *info,
+                           struct hl_abi_fault *fault)
 {
     const struct linux_sigaction *action = &hl__signals.actions[info->signal];
 
@@ -65,7 +68,8 @@ void hl__signal_deliver_waiting(struct hl_abi_registers *registers)
 {
     while (hl__signal_waiting()) {
         int signal = __builtin_ctzll(hl__signals.waiting & ~hl__signals.mask) + 1;
-        struct linux_siginfo info = {.signal = signal, .code = hl__signals.codes[signal], .sender = {HL__PROCESS_ID, 0}};
+        struct linux_siginfo info = {
+            .signal = signal, .code = hl__signals.codes[signal], .sender = {HL__PROCESS_ID, 0}};
 
         hl__signals.waiting &= ~BIT(signal);
         if (!signal_ignored(signal))
@@ -180,7 +184,8 @@ static bool on_signal_stack(void)
     const struct linux_stack *stack = &hl__signals.stack;
     uint64_t rsp = hl__hot.syscall.rsp;
 
-    return !(stack->flags & (SS_DISABLE | SS_AUTODISARM)) && rsp > stack->start && rsp - stack->start <= stack->size;
+    return !(stack->flags & (SS_DISABLE | SS_AUTODISARM)) && rsp > stack->start &&
+           rsp - stack->start <= stack->size;
 }
 
 HL__SYSCALL(sigaltstack)

@@ -31,7 +31,7 @@ void hl__signal_fault(struct hl_abi_fault *fault, const struct linux_siginfo *in
 void hl__vector_state_init(void);
 uint64_t hl__vector_state_size(void);
 /* Makes the program continue in its handler. False if the frame does not fit on its stack. */
-bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action, const struct linux_siginfo *info,
-                    const struct hl_abi_fault *fault);
+bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action,
+                    const struct linux_siginfo *info, const struct hl_abi_fault *fault);
 
 #endif

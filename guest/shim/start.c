@@ -1,13 +1,13 @@
 /* Starts the program: loads its segments, builds its stack and auxiliary vector, and says where it begins. */
 #include "start.h"
 #include "clock.h"
+#include "edits.h"
 #include "elf.h"
 #include "host.h"
 #include "io.h"
 #include "linux.h"
 #include "machine.h"
 #include "memory.h"
-#include "edits.h"
 #include "random.h"
 #include "signal.h"
 #include "state.h"
@@ -27,7 +27,8 @@
 #define FLAGS_START 0x202ull
 
 /* Values that entry.S repeats. */
-HL_ABI_ASSERT(HL_ABI_OP_REST == 1 && HL_ABI_OP_EXPORT == 2 && HL_ABI_OP_HOST_CALL == 3 && HL_ABI_OP_LOG == 8);
+HL_ABI_ASSERT(HL_ABI_OP_REST == 1 && HL_ABI_OP_EXPORT == 2 && HL_ABI_OP_HOST_CALL == 3 &&
+              HL_ABI_OP_LOG == 8);
 HL_ABI_ASSERT(HL_ABI_SHIM_IMAGE_MAGIC == 0x494c4831u);
 
 int64_t hl__door_call(uint64_t op, uint64_t arg0, uint64_t arg1, uint64_t arg2, uint64_t arg3);
@@ -70,7 +71,8 @@ static uint64_t image_shift(void)
 
     if (!plan.movable)
         return 0;
-    return ((IMAGE_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE + mask) & ~mask) - (plan.start & ~mask);
+    return ((IMAGE_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE + mask) & ~mask) -
+           (plan.start & ~mask);
 }
 
 /* Private memory that starts with the file's bytes. It is written before its final rights are set. */
@@ -84,11 +86,13 @@ static void load_copied(const struct hl__elf_segment *segment, uint64_t shift)
 
     if (end - backed_end <= ZEROES_EAGER_MAX)
         backed_end = end;
-    if (hl__memory_map(start, end, flags) < 0 || hl__memory_back(start, backed_end, flags, segment->copy_size > 0) < 0)
+    if (hl__memory_map(start, end, flags) < 0 ||
+        hl__memory_back(start, backed_end, flags, segment->copy_size > 0) < 0)
         refuse_segment(segment);
     memcpy((void *)copy_to, hl__memory.program + segment->copy_offset, segment->copy_size);
     if (rights != (segment->rights ? segment->rights | HL_ABI_RIGHT_READ : 0) &&
-        hl__memory_protect(start, end, segment->rights ? segment->rights | HL_ABI_RIGHT_READ : 0) < 0)
+        hl__memory_protect(start, end, segment->rights ? segment->rights | HL_ABI_RIGHT_READ : 0) <
+            0)
         refuse_segment(segment);
 }
 
@@ -97,7 +101,8 @@ static void load_mapped(const struct hl__elf_segment *segment, uint64_t shift)
     uint64_t start = segment->address + shift;
     uint32_t rights = segment->rights ? segment->rights | HL_ABI_RIGHT_READ : 0;
 
-    if (hl__memory_map_program(start, start + segment->page_count * HL_ABI_PAGE_SIZE, segment->file_offset, rights) < 0)
+    if (hl__memory_map_program(start, start + segment->page_count * HL_ABI_PAGE_SIZE,
+                               segment->file_offset, rights) < 0)
         refuse_segment(segment);
 }
 
@@ -118,13 +123,15 @@ static void load_image(uint64_t shift)
 static void make_stack(uint64_t start_size)
 {
     struct hl__memory *memory = &hl__memory;
-    uint64_t flags = HL__RIGHTS_DATA | HL__VMA_COMMITTED | HL__VMA_STACK | (plan.stack_executable ? HL_ABI_RIGHT_EXECUTE : 0);
+    uint64_t flags = HL__RIGHTS_DATA | HL__VMA_COMMITTED | HL__VMA_STACK |
+                     (plan.stack_executable ? HL_ABI_RIGHT_EXECUTE : 0);
     uint64_t size = HL__PAGE_DOWN(memory->total_pages * HL_ABI_PAGE_SIZE / 8);
     uint64_t backed = HL__PAGE_UP(start_size + STACK_BACKED_SIZE);
 
     if (size > STACK_SIZE_MAX)
         size = STACK_SIZE_MAX;
-    memory->stack_end = HL_ABI_USER_END - (1 + hl__random_number() % STACK_SPREAD_PAGES) * HL_ABI_PAGE_SIZE;
+    memory->stack_end =
+        HL_ABI_USER_END - (1 + hl__random_number() % STACK_SPREAD_PAGES) * HL_ABI_PAGE_SIZE;
     memory->stack_start = memory->stack_end - size;
     if (backed > size / 2)
         backed = HL__PAGE_UP(start_size + HL_ABI_PAGE_SIZE);
@@ -246,8 +253,8 @@ static void init(void)
     hl__clock_init();
     hl__descriptors_init();
     hl__signals_init();
-    if (!hl__memory_init(HL__PAGES(HL__PAGE_UP(boot->ram_free_offset)), HL__PAGES(boot->ram_size), HL_ABI_HEAP_ADDRESS,
-                         (const void *)HL_ABI_PROGRAM_ADDRESS))
+    if (!hl__memory_init(HL__PAGES(HL__PAGE_UP(boot->ram_free_offset)), HL__PAGES(boot->ram_size),
+                         HL_ABI_HEAP_ADDRESS, (const void *)HL_ABI_PROGRAM_ADDRESS))
         refuse_too_large("the runtime needs memory", 32);
     hl__memory.map_base = MAP_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
 }
@@ -265,6 +272,8 @@ void hl__start_program(void)
     load_image(shift);
     make_stack(start_size());
     if (hl__edits_flush() < 0)
-        refuse_too_large("the program needs page tables for an image", HL__PAGES(plan.end - plan.start));
-    hl__hot.syscall = (struct hl_abi_registers){.rip = plan.entry + shift, .rsp = fill_stack(shift), .rflags = FLAGS_START};
+        refuse_too_large("the program needs page tables for an image",
+                         HL__PAGES(plan.end - plan.start));
+    hl__hot.syscall = (struct hl_abi_registers){
+        .rip = plan.entry + shift, .rsp = fill_stack(shift), .rflags = FLAGS_START};
 }

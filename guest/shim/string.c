@@ -21,7 +21,10 @@ void *memmove(void *to, const void *from, size_t size)
 
     if ((size_t)to - (size_t)from >= size)
         return memcpy(to, from, size);
-    __asm__ volatile("std; rep movsb; cld" : "+D"(last_to), "+S"(last_from), "+c"(size) : : "memory");
+    __asm__ volatile("std; rep movsb; cld"
+                     : "+D"(last_to), "+S"(last_from), "+c"(size)
+                     :
+                     : "memory");
     return to;
 }
 

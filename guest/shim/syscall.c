@@ -47,7 +47,8 @@ static int64_t syscall_unserved(uint64_t number, const uint64_t *arg)
 
 void hl__syscall_enter(struct hl_abi_registers *registers)
 {
-    uint64_t arg[6] = {registers->rdi, registers->rsi, registers->rdx, registers->r10, registers->r8, registers->r9};
+    uint64_t arg[6] = {registers->rdi, registers->rsi, registers->rdx,
+                       registers->r10, registers->r8,  registers->r9};
     uint64_t number = registers->rax;
     int64_t result;
 
@@ -71,7 +72,8 @@ bool hl__user_range(uint64_t address, uint64_t size)
     };
 
     for (uint32_t i = 0; i < COUNT(ranges); i++)
-        if (address >= ranges[i].start && address <= ranges[i].end && size <= ranges[i].end - address)
+        if (address >= ranges[i].start && address <= ranges[i].end &&
+            size <= ranges[i].end - address)
             return true;
     return false;
 }

@@ -46,8 +46,8 @@ uint64_t hl__table_nodes_needed(uint64_t start, uint64_t end)
 {
     uint64_t last = end - 1;
 
-    return (last >> LEVEL2_SHIFT) - (start >> LEVEL2_SHIFT) + 1 + (last >> LEVEL1_SHIFT) - (start >> LEVEL1_SHIFT) + 1 +
-           (last >> LEVEL0_SHIFT) - (start >> LEVEL0_SHIFT) + 1;
+    return (last >> LEVEL2_SHIFT) - (start >> LEVEL2_SHIFT) + 1 + (last >> LEVEL1_SHIFT) -
+           (start >> LEVEL1_SHIFT) + 1 + (last >> LEVEL0_SHIFT) - (start >> LEVEL0_SHIFT) + 1;
 }
 
 uint64_t hl__table_nodes_left(const struct hl__table *table)
@@ -143,7 +143,8 @@ uint64_t hl__table_next_empty(const struct hl__table *table, uint64_t start, uin
     return start < end ? start : end;
 }
 
-bool hl__table_run(const struct hl__table *table, uint64_t start, uint64_t end, struct hl__table_run *run)
+bool hl__table_run(const struct hl__table *table, uint64_t start, uint64_t end,
+                   struct hl__table_run *run)
 {
     uint64_t address = hl__table_next(table, start, end);
 

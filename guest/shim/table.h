@@ -12,11 +12,11 @@
 #define HL__TABLE_LEAF_SPAN (4ull << 20)
 
 struct hl__table {
-    uint32_t root[32];    /* 4 TiB each; 0: none, else a node's number */
-    uint32_t *nodes;      /* node n starts at nodes[n * HL__TABLE_FANOUT]; number 0 is not used */
-    uint32_t node_count;  /* numbers below were used once */
-    uint32_t node_end;    /* numbers below have memory */
-    uint32_t free_node;   /* list through the first entry; 0: empty */
+    uint32_t root[32];   /* 4 TiB each; 0: none, else a node's number */
+    uint32_t *nodes;     /* node n starts at nodes[n * HL__TABLE_FANOUT]; number 0 is not used */
+    uint32_t node_count; /* numbers below were used once */
+    uint32_t node_end;   /* numbers below have memory */
+    uint32_t free_node;  /* list through the first entry; 0: empty */
 };
 
 /* Consecutive addresses with consecutive pages of RAM. */
@@ -40,6 +40,7 @@ void hl__table_clear(struct hl__table *table, uint64_t start, uint64_t end);
 uint64_t hl__table_next(const struct hl__table *table, uint64_t start, uint64_t end);
 uint64_t hl__table_next_empty(const struct hl__table *table, uint64_t start, uint64_t end);
 /* The first run in [start, end), false if none. */
-bool hl__table_run(const struct hl__table *table, uint64_t start, uint64_t end, struct hl__table_run *run);
+bool hl__table_run(const struct hl__table *table, uint64_t start, uint64_t end,
+                   struct hl__table_run *run);
 
 #endif

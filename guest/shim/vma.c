@@ -51,7 +51,8 @@ static void vma_open_gap(struct hl__vmas *vmas, uint32_t at)
 
 static void vma_close_gap(struct hl__vmas *vmas, uint32_t at, uint32_t count)
 {
-    memmove(&vmas->items[at], &vmas->items[at + count], (vmas->count - at - count) * sizeof *vmas->items);
+    memmove(&vmas->items[at], &vmas->items[at + count],
+            (vmas->count - at - count) * sizeof *vmas->items);
     vmas->count -= count;
 }
 
@@ -113,7 +114,8 @@ void hl__vma_insert(struct hl__vmas *vmas, const struct hl__vma *vma)
     vma_join(vmas, at, at + 1);
 }
 
-void hl__vma_change(struct hl__vmas *vmas, uint64_t start, uint64_t end, uint64_t clear, uint64_t set)
+void hl__vma_change(struct hl__vmas *vmas, uint64_t start, uint64_t end, uint64_t clear,
+                    uint64_t set)
 {
     uint32_t first = vma_split(vmas, start);
     uint32_t last = vma_split(vmas, end);

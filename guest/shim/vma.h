@@ -43,6 +43,7 @@ void hl__vma_remove(struct hl__vmas *vmas, uint64_t start, uint64_t end);
 /* The range must be free. */
 void hl__vma_insert(struct hl__vmas *vmas, const struct hl__vma *vma);
 /* Replaces flags within a range: those in `clear` go, those in `set` come. */
-void hl__vma_change(struct hl__vmas *vmas, uint64_t start, uint64_t end, uint64_t clear, uint64_t set);
+void hl__vma_change(struct hl__vmas *vmas, uint64_t start, uint64_t end, uint64_t clear,
+                    uint64_t set);
 
 #endif

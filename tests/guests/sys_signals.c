@@ -58,14 +58,17 @@ static void check_faults(void)
     handle(SIGILL, 0, skip_two_bytes);
     if (!sigsetjmp(recover, 1))
         *near_null = 1;
-    CHECK("segv_unmapped", count == 1 && seen.si_code == SEGV_MAPERR && seen.si_addr == (void *)16 && seen_trap == 14 &&
-                               seen_error == 6 && seen_cr2 == 16);
+    CHECK("segv_unmapped", count == 1 && seen.si_code == SEGV_MAPERR &&
+                               seen.si_addr == (void *)16 && seen_trap == 14 && seen_error == 6 &&
+                               seen_cr2 == 16);
     if (!sigsetjmp(recover, 1))
         *(volatile char *)page = 1;
-    CHECK("segv_denied", count == 2 && seen.si_code == SEGV_ACCERR && seen.si_addr == page && seen_trap == 14);
+    CHECK("segv_denied",
+          count == 2 && seen.si_code == SEGV_ACCERR && seen.si_addr == page && seen_trap == 14);
     if (!sigsetjmp(recover, 1))
         (void)*(volatile char *)0x8000000000000000ul;
-    CHECK("segv_non_canonical", count == 3 && seen.si_code == SI_KERNEL && seen.si_addr == NULL && seen_trap == 13);
+    CHECK("segv_non_canonical",
+          count == 3 && seen.si_code == SI_KERNEL && seen.si_addr == NULL && seen_trap == 13);
     if (!sigsetjmp(recover, 1))
         result = result / zero;
     CHECK("fpe_divide", count == 4 && seen.si_code == FPE_INTDIV && seen_trap == 0);
@@ -81,22 +84,30 @@ static int registers_survive(void)
 {
     uint64_t wrong;
 
-    __asm__ volatile("mov $1, %%rbx; mov $2, %%rcx; mov $3, %%rdx; mov $4, %%rsi; mov $5, %%rdi; mov $8, %%r8\n\t"
-                     "mov $9, %%r9; mov $10, %%r10; mov $11, %%r11; mov $12, %%r12; mov $13, %%r13; mov $14, %%r14\n\t"
-                     "mov $15, %%r15; movq %%r15, %%xmm7; movabs $0x1122334455667788, %%rax; mov %%rax, -64(%%rsp)\n\t"
-                     "stc\n\t"
-                     "ud2\n\t"
-                     "adc $0, %%rbx\n\t" /* 2 if the carry survived */
-                     "sub $2, %%rbx; sub $2, %%rcx; or %%rcx, %%rbx; sub $3, %%rdx; or %%rdx, %%rbx; sub $4, %%rsi\n\t"
-                     "or %%rsi, %%rbx; sub $5, %%rdi; or %%rdi, %%rbx; sub $8, %%r8; or %%r8, %%rbx; sub $9, %%r9\n\t"
-                     "or %%r9, %%rbx; sub $10, %%r10; or %%r10, %%rbx; sub $11, %%r11; or %%r11, %%rbx; sub $12, %%r12\n\t"
-                     "or %%r12, %%rbx; sub $13, %%r13; or %%r13, %%rbx; sub $14, %%r14; or %%r14, %%rbx\n\t"
-                     "sub -64(%%rsp), %%rax; or %%rax, %%rbx; movq %%xmm7, %%rax; sub %%r15, %%rax; or %%rax, %%rbx\n\t"
-                     "mov %%rbx, %0"
-                     : "=r"(wrong)
-                     :
-                     : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm7",
-                       "cc", "memory");
+    __asm__ volatile(
+        "mov $1, %%rbx; mov $2, %%rcx; mov $3, %%rdx; mov $4, %%rsi; mov $5, %%rdi; mov $8, "
+        "%%r8\n\t"
+        "mov $9, %%r9; mov $10, %%r10; mov $11, %%r11; mov $12, %%r12; mov $13, %%r13; mov $14, "
+        "%%r14\n\t"
+        "mov $15, %%r15; movq %%r15, %%xmm7; movabs $0x1122334455667788, %%rax; mov %%rax, "
+        "-64(%%rsp)\n\t"
+        "stc\n\t"
+        "ud2\n\t"
+        "adc $0, %%rbx\n\t" /* 2 if the carry survived */
+        "sub $2, %%rbx; sub $2, %%rcx; or %%rcx, %%rbx; sub $3, %%rdx; or %%rdx, %%rbx; sub $4, "
+        "%%rsi\n\t"
+        "or %%rsi, %%rbx; sub $5, %%rdi; or %%rdi, %%rbx; sub $8, %%r8; or %%r8, %%rbx; sub $9, "
+        "%%r9\n\t"
+        "or %%r9, %%rbx; sub $10, %%r10; or %%r10, %%rbx; sub $11, %%r11; or %%r11, %%rbx; sub "
+        "$12, %%r12\n\t"
+        "or %%r12, %%rbx; sub $13, %%r13; or %%r13, %%rbx; sub $14, %%r14; or %%r14, %%rbx\n\t"
+        "sub -64(%%rsp), %%rax; or %%rax, %%rbx; movq %%xmm7, %%rax; sub %%r15, %%rax; or %%rax, "
+        "%%rbx\n\t"
+        "mov %%rbx, %0"
+        : "=r"(wrong)
+        :
+        : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+          "r15", "xmm7", "cc", "memory");
     return wrong == 0;
 }
 
@@ -112,7 +123,10 @@ static int vectors_survive(void)
 
     if (!__builtin_cpu_supports("avx"))
         return 1;
-    __asm__ volatile("vmovdqu %1, %%ymm9; ud2; vmovdqu %%ymm9, %0" : "=m"(out) : "m"(in) : "xmm9", "memory");
+    __asm__ volatile("vmovdqu %1, %%ymm9; ud2; vmovdqu %%ymm9, %0"
+                     : "=m"(out)
+                     : "m"(in)
+                     : "xmm9", "memory");
     return !memcmp(in, out, sizeof in);
 }
 
@@ -148,16 +162,19 @@ static void check_raise(void)
 
     count = 0;
     handle(SIGUSR1, 0, remember);
-    CHECK("raise", raise(SIGUSR1) == 0 && count == 1 && seen.si_code == SI_TKILL && seen.si_pid == getpid());
+    CHECK("raise",
+          raise(SIGUSR1) == 0 && count == 1 && seen.si_code == SI_TKILL && seen.si_pid == getpid());
     CHECK("kill_self", kill(getpid(), SIGUSR1) == 0 && count == 2 && seen.si_code == SI_USER);
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, &old);
     raise(SIGUSR1);
     raise(SIGUSR1);
-    CHECK("blocked", count == 2 && sigpending(&pending) == 0 && sigismember(&pending, SIGUSR1) == 1);
+    CHECK("blocked",
+          count == 2 && sigpending(&pending) == 0 && sigismember(&pending, SIGUSR1) == 1);
     sigprocmask(SIG_SETMASK, &old, NULL);
-    CHECK("unblocked_once", count == 3 && sigpending(&pending) == 0 && !sigismember(&pending, SIGUSR1));
+    CHECK("unblocked_once",
+          count == 3 && sigpending(&pending) == 0 && !sigismember(&pending, SIGUSR1));
     signal(SIGUSR1, SIG_IGN);
     CHECK("ignored", raise(SIGUSR1) == 0 && count == 3);
     signal(SIGCHLD, SIG_DFL);
@@ -222,7 +239,8 @@ static void check_stack_overflow(void)
     static char memory[65536];
     stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory}, old;
 
-    CHECK("altstack_set", sigaltstack(&stack, NULL) == 0 && sigaltstack(NULL, &old) == 0 && old.ss_sp == memory && !old.ss_flags);
+    CHECK("altstack_set", sigaltstack(&stack, NULL) == 0 && sigaltstack(NULL, &old) == 0 &&
+                              old.ss_sp == memory && !old.ss_flags);
     handle(SIGSEGV, SA_ONSTACK, on_other_stack);
     for (int i = 0; i < 3; i++) {
         stack_seen = NULL;
@@ -234,7 +252,8 @@ static void check_stack_overflow(void)
     errno = 0;
     CHECK("altstack_too_small", sigaltstack(&stack, NULL) == -1 && errno == ENOMEM);
     stack.ss_flags = SS_DISABLE;
-    CHECK("altstack_off", sigaltstack(&stack, NULL) == 0 && sigaltstack(NULL, &old) == 0 && old.ss_flags == SS_DISABLE);
+    CHECK("altstack_off", sigaltstack(&stack, NULL) == 0 && sigaltstack(NULL, &old) == 0 &&
+                              old.ss_flags == SS_DISABLE);
 }
 
 int main(void)
