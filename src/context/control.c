@@ -77,6 +77,7 @@ hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns, uint64_t
     control_set_budget(control, cpu_budget_ns);
     atomic_store_explicit(&control->deadline_ns, deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&control->look_ns, look, memory_order_relaxed);
+    atomic_store_explicit(&control->kick_owed, false, memory_order_relaxed);
     uint64_t run = hl__state_run(atomic_load(&control->state)) + 1;
     atomic_store(&control->state, run << HL__STATE_RUN_SHIFT | HL__STATE_ARMED);
     if (look != UINT64_MAX)
@@ -114,6 +115,12 @@ hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *
     return status;
 }
 
+bool hl__control_kick(hl__control *control)
+{
+    int thread = atomic_load(&control->runner);
+    return thread == 0 || hl__os_thread_signal(thread, control->context->kick_signal);
+}
+
 bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status cause)
 {
     uint_fast64_t expected = state;
@@ -122,9 +129,10 @@ bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status caus
         return false;
     atomic_fetch_add(&control->cancellations, 1);
     hl__os_word_wake(&control->cancellations);
-    int thread = atomic_load(&control->runner);
-    if (thread != 0)
-        hl__os_thread_signal(thread, control->context->kick_signal);
+    if (!hl__control_kick(control)) {
+        atomic_store(&control->kick_owed, true);
+        hl__watchdog_expect(control->context->watchdog, 0);
+    }
     return true;
 }
 

@@ -18,6 +18,9 @@
 /* Budgets are looked at no more often than this as they come to their end. */
 #define BUDGET_GRAIN_NS 100000
 
+/* How often a kick is tried again that the system could not take. */
+#define KICK_RETRY_NS 1000000
+
 struct hl__watchdog {
     atomic_uint bell; /* the thread sleeps on it */
     atomic_bool stop;
@@ -53,14 +56,28 @@ static uint64_t budget_look(const hl__control *control, uint64_t now, uint64_t d
     return deadline - now > left ? now + left : deadline;
 }
 
+/*
+ * When to look again at a control that has nothing to cancel. Its next run is likely as long as its last: planning for that one's end saves a wake-up
+ * with each run that is over before the thread has come to see it.
+ */
+static uint64_t watch_idle(hl__control *control, uint64_t look, uint64_t now)
+{
+    if (atomic_load(&control->kick_owed)) {
+        if (!hl__control_kick(control))
+            return now + KICK_RETRY_NS;
+        atomic_store(&control->kick_owed, false);
+    }
+    return look > now ? look : UINT64_MAX;
+}
+
 /* Cancels a control's run if it is over. Returns when to look again. */
 static uint64_t watch_control(hl__control *control, uint64_t now)
 {
     uint64_t state = atomic_load(&control->state);
     struct hl__watch *watch = &control->watch;
-    if (!hl__state_is_live(state))
-        return UINT64_MAX;
     uint64_t look = atomic_load(&control->look_ns);
+    if (!hl__state_is_live(state))
+        return watch_idle(control, look, now);
     if (watch->run == hl__state_run(state))
         look = watch->look_ns;
     if (now < look)

@@ -46,18 +46,12 @@ int hl__os_thread_id(void)
     return thread;
 }
 
-void hl__os_thread_signal(int thread, int signal)
+bool hl__os_thread_signal(int thread, int signal)
 {
     int saved = errno;
-    if (syscall(SYS_tgkill, getpid(), thread, signal) != 0 && errno == EAGAIN) {
-        /* RLIMIT_SIGPENDING is used up. A signal that says SI_USER is delivered all the same, without its details. */
-        siginfo_t info;
-        memset(&info, 0, sizeof info);
-        info.si_signo = signal;
-        info.si_code = SI_USER;
-        syscall(SYS_rt_tgsigqueueinfo, getpid(), thread, signal, &info);
-    }
+    bool sent = syscall(SYS_tgkill, getpid(), thread, signal) == 0 || errno != EAGAIN;
     errno = saved;
+    return sent;
 }
 
 hl_status hl__os_thread_start(hl__os_thread *thread, void *(*body)(void *), void *user,
