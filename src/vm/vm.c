@@ -3,7 +3,13 @@
 #include "util/error.h"
 #include "vm/space.h"
 #include "vm/x86_64/system_area.h"
+#include <hyperlight/sandbox.h>
 #include <stdlib.h>
+
+/* The slots of one sandbox never meet. */
+_Static_assert(HL__GPA_RAM + HL_MEMORY_SIZE_MAX <= HL__GPA_END, "RAM fits");
+_Static_assert(HL__GPA_TRANSFER + HL_ABI_TRANSFER_SIZE <= HL__GPA_RAM, "transfer memory fits");
+_Static_assert(HL__GPA_IMAGE + HL_PROGRAM_SIZE_MAX + (UINT64_C(64) << 20) <= HL__GPA_TRANSFER, "the image fits");
 
 /* Page tables of a member: the leaves of its RAM twice over (programs scatter their mappings), of its transfer memory, of the guest binary twice, and some for the
  * levels above. A guest that needs more gets ENOMEM. */

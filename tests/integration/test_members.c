@@ -106,10 +106,12 @@ static void a_cancellation_stays_with_its_member(void **state)
 static void edits_stay_with_their_member(void **state)
 {
     struct pair *pair = *state;
-    uint64_t area = fixture_call_u64(pair->members[0], "map_and_protect", ARGUMENTS(hl_value_u64(4)));
-    fixture_expect(HL_GUEST_FAULT, pair->members[1], "touch", ARGUMENTS(hl_value_u64(area), hl_value_i32(1)));
-    assert_int_equal(fixture_call_u64(pair->members[0], "touch", ARGUMENTS(hl_value_u64(area), hl_value_i32(0))), 0x77);
-    fixture_expect(HL_GUEST_FAULT, pair->members[0], "touch", ARGUMENTS(hl_value_u64(area), hl_value_i32(1)));
+    uint64_t area = fixture_call_u64(pair->members[0], "map_and_protect", ARGUMENTS(hl_value_u64(512)));
+    uint64_t last = area + 511 * HL__PAGE;
+    fixture_expect(HL_GUEST_FAULT, pair->members[1], "touch", ARGUMENTS(hl_value_u64(last), hl_value_i32(0)));
+    assert_int_equal(fixture_error.fault_address, last);
+    assert_int_equal(fixture_call_u64(pair->members[0], "touch", ARGUMENTS(hl_value_u64(last), hl_value_i32(0))), 0x77);
+    fixture_expect(HL_GUEST_FAULT, pair->members[0], "touch", ARGUMENTS(hl_value_u64(last), hl_value_i32(1)));
     for (int i = 0; i < MEMBERS; i++) {
         assert_status(HL_OK, hl_sandbox_restore(pair->members[i], pair->snapshot, &fixture_error));
         fixture_honest_call(pair->members[i]);

@@ -191,7 +191,7 @@ static void programs_that_are_no_good(void **state)
     expect_refused(HL_PROGRAM_WRONG_MACHINE, &image, sizeof image);
     image.header.e_machine = EM_X86_64;
     image.segment.p_memsz = UINT64_C(1) << 40;
-    image.segment.p_flags = PF_R | PF_W;
+    image.segment.p_flags = PF_R | PF_W | PF_X;
     expect_refused(HL_PROGRAM_TOO_LARGE, &image, sizeof image);
     program = NULL;
     assert_status(HL_OK, hl_program_open("/bin/true", NULL, &program, &fixture_error));
@@ -262,7 +262,8 @@ static void in_children(void **state)
     hl_sandbox_free(sandbox);
     expect_in_child(HL_SIGNAL_IN_USE, context_with_taken_signal, NULL);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    expect_in_child(HL_OUT_OF_MEMORY, large_sandbox_in_little_space, HL_TEST_GUESTS "/plugin.musl");
+    static char path[] = HL_TEST_GUESTS "/plugin.musl";
+    expect_in_child(HL_OUT_OF_MEMORY, large_sandbox_in_little_space, path);
 #else
     note(HL_OUT_OF_MEMORY); /* a sanitizer needs the address space itself */
 #endif
