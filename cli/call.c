@@ -65,7 +65,8 @@ static bool read_arguments(struct call_request *request, char **texts, size_t co
 {
     char why[256];
     if (count > HL_PARAMETERS_MAX) {
-        report_error("%zu arguments are too many; a call takes at most %d", count, HL_PARAMETERS_MAX);
+        report_error("%zu arguments are too many; a call takes at most %d", count,
+                     HL_PARAMETERS_MAX);
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -117,14 +118,10 @@ static int call_function(struct call_request *request, struct session *session, 
     hl_error err = HL_ERROR_INIT;
     for (size_t i = 0; i < request->count; i++)
         arguments[i] = request->arguments[i].value;
-    hl_status status = hl_sandbox_call(session->sandbox, words[1], arguments, request->count, &reply,
-                                       &err);
-    if (status != HL_OK) {
-        int exit_status = session_failed(&err);
-        if (status == HL_UNKNOWN_FUNCTION)
-            report_error("see 'hyperlight call --list %s' for the functions that it has", words[0]);
-        return exit_status;
-    }
+    hl_status status =
+        hl_sandbox_call(session->sandbox, words[1], arguments, request->count, &reply, &err);
+    if (status != HL_OK)
+        return session_failed(&err);
     json_write(request->out, &reply);
     fputc('\n', request->out);
     hl_value_free(&reply);
@@ -168,9 +165,9 @@ static int call_with(struct call_request *request, int argc, char **argv)
     int words = argc - optind;
     if (words < 1 || (request->list ? words != 1 : words < 2)) {
         report_error("%s; see 'hyperlight call --help'",
-                     words < 1        ? "no program given"
+                     words < 1       ? "no program given"
                      : request->list ? "--list takes a program and nothing else"
-                                      : "no function given");
+                                     : "no function given");
         return STATUS_TOOL;
     }
     return call_words(request, argv + optind, (size_t)words);

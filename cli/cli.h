@@ -13,8 +13,8 @@
 /* Exit statuses of the tool; those of a program that ends of itself are passed through. */
 enum {
     STATUS_OK = 0,
-    STATUS_FAILED = 1,       /* The guest function failed; doctor and selftest: it does not work here. */
-    STATUS_USAGE = 2,        /* Wrong usage of a verb that runs no program. */
+    STATUS_FAILED = 1, /* The guest function failed; doctor and selftest: it does not work here. */
+    STATUS_USAGE = 2,  /* Wrong usage of a verb that runs no program. */
     STATUS_TIMED_OUT = 124,  /* The deadline passed or the CPU time is spent. */
     STATUS_TOOL = 125,       /* The tool's own errors, wrong usage of run and call included. */
     STATUS_SIGNAL_BASE = 128 /* Plus the number of the signal that ended the program or the tool. */
@@ -72,20 +72,20 @@ enum {
     {"help", no_argument, NULL, 'h'}
 /* clang-format on */
 
-#define LIMIT_OPTIONS_HELP                                                                        \
-    "      --memory SIZE        memory of the micro VM (default 64M, the library's)\n"            \
-    "      --timeout TIME       stop it after this much time, status 124 (default %s)\n"          \
-    "      --cpu-time TIME      stop it after this much CPU time, status 124 (default none)\n"    \
-    "      --output-limit SIZE  stop it after this much output, status 137 (default %s)\n"        \
-    "      --env NAME=VALUE     set a variable; it gets no others\n"                              \
-    "      --env NAME           pass on a variable of this environment\n"                         \
-    "      --stats              print what the run cost, on stderr\n"                             \
-    "      --trace              print the system calls that are not served, on stderr\n"          \
-    "      --driver NAME        hypervisor to use (see 'hyperlight doctor')\n"                    \
-    "      --log LEVEL          none, error, warn (default), info, debug or trace\n"              \
-    "  -h, --help               print this help\n"                                                \
-    "\n"                                                                                          \
-    "SIZE: bytes, or with K, M, G (as in 512M). TIME: seconds, or with ns, us, ms, s, m, h (as\n" \
+#define LIMIT_OPTIONS_HELP                                                                         \
+    "      --memory SIZE        memory of the micro VM (default 64M, the library's)\n"             \
+    "      --timeout TIME       stop it after this much time, status 124 (default %s)\n"           \
+    "      --cpu-time TIME      stop it after this much CPU time, status 124 (default none)\n"     \
+    "      --output-limit SIZE  stop it after this much output, status 137 (default %s)\n"         \
+    "      --env NAME=VALUE     set a variable; it gets no others\n"                               \
+    "      --env NAME           pass on a variable of this environment\n"                          \
+    "      --stats              print what the run cost, on stderr\n"                              \
+    "      --trace              print the system calls that are not served, on stderr\n"           \
+    "      --driver NAME        hypervisor to use (see 'hyperlight doctor')\n"                     \
+    "      --log LEVEL          none, error, warn (default), info, debug or trace\n"               \
+    "  -h, --help               print this help\n"                                                 \
+    "\n"                                                                                           \
+    "SIZE: bytes, or with K, M, G (as in 512M). TIME: seconds, or with ns, us, ms, s, m, h (as\n"  \
     "in 200ms). 'none' lifts a limit of time or output.\n"
 
 /* Defaults of a verb; `argc` bounds the number of --env options. False: out of memory, reported. */
@@ -132,7 +132,8 @@ struct json_argument {
 };
 
 /* False: `why` says what is wrong. Release with json_argument_free() in either case. */
-bool json_argument_read(const char *text, struct json_argument *argument, char *why, size_t why_size);
+bool json_argument_read(const char *text, struct json_argument *argument, char *why,
+                        size_t why_size);
 void json_argument_free(struct json_argument *argument);
 
 /* json_write.c: a value as one line of JSON without the newline. */

@@ -70,8 +70,8 @@ static void examine(struct findings *findings)
 }
 
 /* One line: "ok", "no" or "--" for what is just so, a subject, a text. */
-static void HL_PRINTF(3, 4) print_finding(const char *mark, const char *subject, const char *format,
-                                          ...)
+static void HL_PRINTF(3, 4)
+    print_finding(const char *mark, const char *subject, const char *format, ...)
 {
     char text[512], escaped[4 * sizeof text];
     va_list arguments;
@@ -116,15 +116,18 @@ static void print_device(const struct machine *machine)
         print_finding("ok", "/dev/kvm", "can be opened");
         break;
     case DEVICE_MISSING:
-        print_finding("no", "/dev/kvm", "does not exist: load the module (modprobe kvm_intel or "
-                                        "kvm_amd); on a");
-        print_finding("", "", "physical machine enable virtualization in the firmware, on a virtual "
-                              "one ask for");
+        print_finding("no", "/dev/kvm",
+                      "does not exist: load the module (modprobe kvm_intel or "
+                      "kvm_amd); on a");
+        print_finding("", "",
+                      "physical machine enable virtualization in the firmware, on a virtual "
+                      "one ask for");
         print_finding("", "", "nested virtualization, in a container pass --device /dev/kvm");
         break;
     case DEVICE_DENIED:
-        print_finding("no", "/dev/kvm", "no permission: sudo usermod -aG kvm \"$USER\", then log in "
-                                        "again");
+        print_finding("no", "/dev/kvm",
+                      "no permission: sudo usermod -aG kvm \"$USER\", then log in "
+                      "again");
         break;
     case DEVICE_BROKEN:
         print_finding("no", "/dev/kvm", "cannot be opened: %s", strerror(machine->kvm_error));
@@ -135,7 +138,8 @@ static void print_machine(const struct machine *machine)
 {
     print_finding("--", "kernel", "%s %s, %s", machine->names.sysname, machine->names.release,
                   machine->names.machine);
-    print_finding("--", "processor", "%s%s%s%s", machine->processor[0] ? machine->processor : "unknown",
+    print_finding("--", "processor", "%s%s%s%s",
+                  machine->processor[0] ? machine->processor : "unknown",
                   machine->has_vmx ? ", VT-x" : "", machine->has_svm ? ", SVM" : "",
                   machine->is_virtual ? ", in a virtual machine" : "");
     print_finding("--", "protections", "SMEP %s, SMAP %s, UMIP %s, FSGSBASE %s",
@@ -146,8 +150,10 @@ static void print_machine(const struct machine *machine)
     if (machine->files_max >= FILES_COMFORTABLE)
         print_finding("ok", "descriptors", "%" PRIu64 " for a process", machine->files_max);
     else
-        print_finding("no", "descriptors", "%" PRIu64 " for a process; many sandboxes need more: "
-                      "ulimit -n %" PRIu64, machine->files_max, machine->files_hard_max);
+        print_finding("no", "descriptors",
+                      "%" PRIu64 " for a process; many sandboxes need more: "
+                      "ulimit -n %" PRIu64,
+                      machine->files_max, machine->files_hard_max);
 }
 
 static void print_text(const struct findings *findings)
@@ -192,10 +198,11 @@ static json_t *processor_json(const struct machine *machine)
 static json_t *machine_json(const struct machine *machine)
 {
     static const char *const states[] = {"usable", "missing", "denied", "broken"};
-    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:s}", "system", machine->names.sysname, "kernel",
-                     machine->names.release, "architecture", machine->names.machine, "processor",
-                     processor_json(machine), "memory_total", (json_int_t)machine->memory_total,
-                     "memory_available", (json_int_t)machine->memory_available, "descriptors_max",
+    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:s}", "system", machine->names.sysname,
+                     "kernel", machine->names.release, "architecture", machine->names.machine,
+                     "processor", processor_json(machine), "memory_total",
+                     (json_int_t)machine->memory_total, "memory_available",
+                     (json_int_t)machine->memory_available, "descriptors_max",
                      (json_int_t)machine->files_max, "kvm_device", states[machine->kvm_device]);
 }
 
@@ -204,9 +211,9 @@ static bool print_json(const struct findings *findings)
     json_t *drivers = json_array();
     for (size_t i = 0; i < findings->driver_count; i++)
         json_array_append_new(drivers, driver_json(&findings->drivers[i]));
-    json_t *root = json_pack("{s:s, s:b, s:o, s:o}", "version", hl_version(), "usable",
-                             findings->usable, "machine", machine_json(&findings->machine),
-                             "drivers", drivers);
+    json_t *root =
+        json_pack("{s:s, s:b, s:o, s:o}", "version", hl_version(), "usable", findings->usable,
+                  "machine", machine_json(&findings->machine), "drivers", drivers);
     bool printed = root && json_dumpf(root, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
     json_decref(root);
     if (!printed)

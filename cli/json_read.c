@@ -176,7 +176,8 @@ static bool read_map(struct reader *reader, json_t *json, hl_value *value)
     json_t *item;
     if (!entries)
         return false;
-    json_object_foreach(json, key, item) {
+    json_object_foreach(json, key, item)
+    {
         entries[count] = hl_value_entry(key, hl_value_null());
         if (!read_value(reader, item, &entries[count++].value))
             return false;
@@ -199,8 +200,10 @@ static bool read_typed(struct reader *reader, const char *type, json_t *json, hl
         return read_bytes(reader, json, value);
     if (strcmp(type, "map") == 0 && json_is_object(json))
         return read_map(reader, json, value);
-    return refuse(reader, "\"$%.40s\" is not a type; a map with this key alone is written "
-                          "{\"$map\": {...}}", type);
+    return refuse(reader,
+                  "\"$%.40s\" is not a type; a map with this key alone is written "
+                  "{\"$map\": {...}}",
+                  type);
 }
 
 static bool read_object(struct reader *reader, json_t *json, hl_value *value)
@@ -242,8 +245,8 @@ static bool read_large(const char *text, hl_value *value)
 {
     json_t *json = json_string(text);
     struct whole whole;
-    bool large = json && text[0] != '0' && get_whole(json, &whole) &&
-                 whole.magnitude > INT64_MAX && to_integer(whole, HL_TYPE_U64, value);
+    bool large = json && text[0] != '0' && get_whole(json, &whole) && whole.magnitude > INT64_MAX &&
+                 to_integer(whole, HL_TYPE_U64, value);
     json_decref(json);
     return large;
 }
@@ -258,14 +261,16 @@ static bool explain(struct reader *reader, const char *text, const json_error_t 
     return refuse(reader, "it is not valid JSON: %s (column %d)", error->text, error->column);
 }
 
-bool json_argument_read(const char *text, struct json_argument *argument, char *why, size_t why_size)
+bool json_argument_read(const char *text, struct json_argument *argument, char *why,
+                        size_t why_size)
 {
     struct reader reader = {argument, why, why_size};
     json_error_t error;
     *argument = (struct json_argument){0};
     if (read_large(text, &argument->value))
         return true;
-    json_t *root = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *root =
+        json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!root)
         return explain(&reader, text, &error);
     argument->root = root;

@@ -10,9 +10,9 @@
 enum device_state { DEVICE_USABLE, DEVICE_MISSING, DEVICE_DENIED, DEVICE_BROKEN };
 
 struct machine {
-    struct utsname names;  /* Kernel, its version, architecture. */
-    char processor[96];    /* Model; empty if unknown. */
-    bool has_vmx;          /* Processor flags: VT-x, SVM, ... */
+    struct utsname names; /* Kernel, its version, architecture. */
+    char processor[96];   /* Model; empty if unknown. */
+    bool has_vmx;         /* Processor flags: VT-x, SVM, ... */
     bool has_svm;
     bool has_smep;
     bool has_smap;
@@ -21,10 +21,10 @@ struct machine {
     bool is_virtual;       /* This machine is a virtual one itself. */
     uint64_t memory_total; /* Bytes; 0 if unknown. */
     uint64_t memory_available;
-    uint64_t files_max;    /* Soft limit of open descriptors. */
+    uint64_t files_max; /* Soft limit of open descriptors. */
     uint64_t files_hard_max;
     enum device_state kvm_device;
-    int kvm_error;         /* errno of opening it. */
+    int kvm_error; /* errno of opening it. */
 };
 
 void machine_examine(struct machine *machine);

@@ -81,7 +81,8 @@ static bool guard_standard_streams(void)
 {
     for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
         int mode = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
-        if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF && open("/dev/null", mode) != descriptor)
+        if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", mode) != descriptor)
             return false;
     }
     return true;

@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,14 +25,10 @@ static const struct unit size_units[] = {
 };
 
 static const struct unit duration_units[] = {
-    {"", UINT64_C(1000000000)},
-    {"ns", 1},
-    {"us", UINT64_C(1000)},
-    {"ms", UINT64_C(1000000)},
-    {"s", UINT64_C(1000000000)},
-    {"m", UINT64_C(60000000000)},
-    {"h", UINT64_C(3600000000000)},
-    {NULL, 0},
+    {"", UINT64_C(1000000000)},     {"ns", 1},
+    {"us", UINT64_C(1000)},         {"ms", UINT64_C(1000000)},
+    {"s", UINT64_C(1000000000)},    {"m", UINT64_C(60000000000)},
+    {"h", UINT64_C(3600000000000)}, {NULL, 0},
 };
 
 /* Digits at *text, at most `digits_max`, as a number; moves *text behind them. */
@@ -85,7 +82,8 @@ static bool take_memory(const char *text, uint64_t *size)
         return false;
     }
     if (*size < HL_MEMORY_SIZE_MIN || *size > HL_MEMORY_SIZE_MAX) {
-        report_error("--memory: '%s' is out of range; it goes from 1M to 64G", text);
+        report_error("--memory: '%s' is out of range; it goes from %" PRIu64 "M to %" PRIu64 "G",
+                     text, (uint64_t)HL_MEMORY_SIZE_MIN >> 20, (uint64_t)HL_MEMORY_SIZE_MAX >> 30);
         return false;
     }
     return true;
@@ -108,7 +106,8 @@ static bool take_output_limit(const char *text, uint64_t *size)
     if (strcmp(text, "none") == 0)
         *size = HL_UNLIMITED;
     else if (!parse_size(text, size)) {
-        report_error("--output-limit: '%s' is not a size; write bytes, or 64K, 1M, or 'none'", text);
+        report_error("--output-limit: '%s' is not a size; write bytes, or 64K, 1M, or 'none'",
+                     text);
         return false;
     }
     return true;

@@ -5,16 +5,17 @@ static const struct option run_options[] = {LIMIT_OPTIONS, {NULL, 0, NULL, 0}};
 
 static int print_help(void)
 {
-    printf("Usage: hyperlight run [OPTION]... PROGRAM [ARGUMENT]...\n"
-           "\n"
-           "Runs a static Linux program in a micro VM of its own. Its standard input, output and\n"
-           "error and its exit status are as if it ran natively; of the machine it sees no files\n"
-           "and no environment other than what is passed on.\n"
-           "\n" LIMIT_OPTIONS_HELP "\n"
-           "Exit status: the program's own; 128+n if it died of signal n or this tool was stopped\n"
-           "by it (130 after Ctrl-C); 124 if it ran out of time; 137 if it went over another limit;\n"
-           "125 if it could not be run.\n",
-           "none", "none");
+    printf(
+        "Usage: hyperlight run [OPTION]... PROGRAM [ARGUMENT]...\n"
+        "\n"
+        "Runs a static Linux program in a micro VM of its own. Its standard input, output and\n"
+        "error and its exit status are as if it ran natively; of the machine it sees no files\n"
+        "and no environment other than what is passed on.\n"
+        "\n" LIMIT_OPTIONS_HELP "\n"
+        "Exit status: the program's own; 128+n if it died of signal n or this tool was stopped\n"
+        "by it (130 after Ctrl-C); 124 if it ran out of time; 137 if it went over another limit;\n"
+        "125 if it could not be run.\n",
+        "none", "none");
     return report_finish(STATUS_OK, STATUS_TOOL);
 }
 
@@ -27,8 +28,9 @@ static int run_program(struct session *session, const char *name)
     if (status == HL_OK)
         return exit_code;
     if (status == HL_INVALID_ARGUMENT && hl_sandbox_status(session->sandbox) == HL_SANDBOX_READY) {
-        report_error("'%s' serves calls instead of running to an end; see 'hyperlight call --list %s'",
-                     name, name);
+        report_error(
+            "'%s' serves calls instead of running to an end; see 'hyperlight call --list %s'", name,
+            name);
         return STATUS_TOOL;
     }
     return session_failed(&err);

@@ -53,8 +53,8 @@ void session_close(struct session *session)
 
 static void print_counts(const hl_stats *stats)
 {
-    report_text("  VM entries    %" PRIu64 " (%" PRIu64 " hypercalls, %" PRIu64
-                " faults, %" PRIu64 " kicks)",
+    report_text("  VM entries    %" PRIu64 " (%" PRIu64 " hypercalls, %" PRIu64 " faults, %" PRIu64
+                " kicks)",
                 stats->entries, stats->hypercalls, stats->faults, stats->kicks);
     report_text("  driver calls  %" PRIu64, stats->driver_calls);
     report_text("  page tables   %" PRIu64 " edits, %" PRIu64 " flushes", stats->page_table_edits,
@@ -105,7 +105,8 @@ static int exit_status(const hl_error *err)
 /* What the user did himself, and a reader that went away, need no words. */
 static bool is_silent(const hl_error *err)
 {
-    return err->status == HL_INTERRUPTED || (err->status == HL_GUEST_FAULT && err->signal == SIGPIPE);
+    return err->status == HL_INTERRUPTED ||
+           (err->status == HL_GUEST_FAULT && err->signal == SIGPIPE);
 }
 
 int session_failed(const hl_error *err)

@@ -3,6 +3,9 @@ import json
 import os
 import platform
 
+import pytest
+from conftest import message
+
 DRIVER = {"name": str, "usable": bool, "status": str, "detail": str, "virtualization": str,
           "syscall_stays_in_user_mode": bool, "api_version": int, "tsc_khz": int, "vcpus_max": int,
           "memory_slots_max": int, "capabilities": list}
@@ -56,3 +59,17 @@ def test_text_names_each_subject(tool):
 def test_wrong_usage_is_2(tool):
     assert tool("doctor", "--bogus").returncode == 2
     assert tool("doctor", "me").returncode == 2
+
+
+def test_user_without_permission_is_told_what_to_do(tool):
+    if os.geteuid() != 0 or os.stat("/dev/kvm").st_mode & 0o006 == 0o006:
+        pytest.skip("needs root, to be somebody else, and a device that not everybody may use")
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    try:
+        doctor, run = tool("doctor", **nobody), tool("run", "/bin/true", **nobody)
+    except PermissionError:
+        pytest.skip("the build is in a folder that is private to root")
+    assert doctor.returncode == 1
+    assert b"usermod" in doctor.stdout and b"cannot run here" in doctor.stdout
+    assert run.returncode == 125
+    assert "/dev/kvm" in message(run)
