@@ -47,7 +47,7 @@ HL_API size_t hl_driver_count(void);
 HL_API const char *hl_driver_name(size_t index);
 
 /**
- * @brief Finds out what a driver can do on this machine. Creates and destroys a small VM; takes about 1 ms.
+ * @brief Finds out what a driver can do on this machine. Creates and destroys a small VM; the first time takes about 2 ms.
  * @param name  Name of the driver.
  * @param info  Filled in; `info->size` must be set. Also filled in if the driver is not usable: see `info->status`.
  * @return HL_OK if the probe could be made (usable or not), HL_INVALID_ARGUMENT for an unknown name or size. Any thread.

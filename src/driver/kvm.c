@@ -1,4 +1,5 @@
-/* VMs of KVM and their memory: slots, the dirty log, and the flush. The driver's table is at the end. */
+/* VMs of KVM and their memory: slots, the dirty log, and the flush. The driver's table is at the
+ * end. */
 #include "driver/kvm_internal.h"
 
 #include "util/error.h"

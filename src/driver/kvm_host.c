@@ -43,9 +43,9 @@ static hl_status kvm_open_failed(int error, hl_error *err)
     case ENODEV:
     case ENXIO:
         return hl__error_os(err, HL_NO_HYPERVISOR, error, "open",
-                            "there is no KVM here: load the module kvm_intel or kvm_amd (modprobe), "
-                            "switch on virtualization in the firmware, or nested virtualization if "
-                            "this is a VM; a container needs --device /dev/kvm");
+                            "there is no KVM here: load the module kvm_intel or kvm_amd "
+                            "(modprobe), switch on virtualization in the firmware, or nested "
+                            "virtualization if this is a VM; a container needs --device /dev/kvm");
     case EACCES:
     case EPERM:
         return hl__error_os(err, HL_HYPERVISOR_DENIED, error, "open",

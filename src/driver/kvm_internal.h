@@ -1,4 +1,5 @@
-/* What the files of the KVM driver share: the state behind the table, and what is known of /dev/kvm. */
+/* What the files of the KVM driver share: the state behind the table, and what is known of
+ * /dev/kvm. */
 #ifndef HL_DRIVER_KVM_INTERNAL_H
 #define HL_DRIVER_KVM_INTERNAL_H
 
@@ -49,16 +50,17 @@ struct kvm_vcpu {
     struct hl__vcpu_setup setup;
     uint64_t apic_base; /* SREGS carries it; it must go back as it was */
     bool unfinished;    /* KVM owes the completion of an instruction */
-    /* A kick that no run has answered yet. Set on the vCPU's own thread by a signal handler. It is apart from
-     * run->immediate_exit, which other operations need for themselves. */
+    /* A kick that no run has answered yet. Set on the vCPU's own thread by a signal handler. It
+     * is apart from run->immediate_exit, which other operations need for themselves. */
     volatile sig_atomic_t kicked;
 };
 
 /* An ioctl that is counted (`counter` may be NULL) and repeated when a signal interrupts it. */
 int hl__kvm_ioctl(int fd, uint64_t *counter, unsigned long request, const void *argument);
 
-/* Opens /dev/kvm and checks what the driver needs of it. Errors: HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED,
- * HL_HYPERVISOR_TOO_OLD, HL_SYSTEM; the message says how to get what is missing. */
+/* Opens /dev/kvm and checks what the driver needs of it. Errors: HL_NO_HYPERVISOR,
+ * HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD, HL_SYSTEM; the message says how to get what is
+ * missing. */
 hl_status hl__kvm_host_open(hl_error *err);
 
 /* Fills hl__kvm_host and finds out by experiment what the machine does with guests. */

@@ -1,8 +1,10 @@
 /*
- * Finds out by experiment what this machine's KVM does with guests: a VM of a few pages, entered some twenty times.
+ * Finds out by experiment what this machine's KVM does with guests: a VM of a few pages, entered
+ * some twenty times.
  *
- * The first attempt sets no CPUID. Page-table-based KVM (PVM) ignores it for user mode, and setting it costs a fifth of
- * a VM's creation. Other KVMs derive from it which control registers they accept, so there a second attempt follows.
+ * The first attempt sets no CPUID. Page-table-based KVM (PVM) ignores it for user mode, and setting
+ * it costs a fifth of a VM's creation. Other KVMs derive from it which control registers they
+ * accept, so there a second attempt follows.
  */
 #include "driver/kvm_internal.h"
 #include "driver/tiny_guest.h"
@@ -11,7 +13,6 @@
 #include "util/error.h"
 
 #include <cpuid.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -203,7 +204,8 @@ static void kvm_find_cr4(struct kvm_experiment *e)
             e->machine.cr4_wanted &= ~features[i].bit;
 }
 
-/* Whether a translation that was used stays in use after the host took it away and ring 0 reloaded CR3. */
+/* Whether a translation that was used stays in use after the host took it away and ring 0
+ * reloaded CR3. */
 static bool kvm_translations_go_stale(struct kvm_experiment *e)
 {
     const uint32_t before = 0xaaaa, after = 0xbbbb;

@@ -1,10 +1,10 @@
 /*
  * vCPUs of KVM: entering them, decoding exits, kicks, and moving registers.
  *
- * Registers travel in the page that is shared with the kernel (KVM_CAP_SYNC_REGS): state_set() fills it and marks
- * the groups in kvm_dirty_regs, and the next KVM_RUN takes them. A KVM_RUN with immediate_exit set takes registers, completes what
- * the last exit left half done, gives registers back, and enters no guest code; that makes it the tool for
- * everything that is not an entry.
+ * Registers travel in the page that is shared with the kernel (KVM_CAP_SYNC_REGS): state_set()
+ * fills it and marks the groups in kvm_dirty_regs, and the next KVM_RUN takes them. A KVM_RUN with
+ * immediate_exit set takes registers, completes what the last exit left half done, gives registers
+ * back, and enters no guest code; that makes it the tool for everything that is not an entry.
  */
 #include "driver/kvm_internal.h"
 
@@ -87,8 +87,9 @@ void hl__kvm_vcpu_destroy(void *state)
 /* Completing instructions */
 
 /*
- * A KVM_RUN that enters no guest code. Returns EINTR when it did all it should, another errno if it failed, 0 if the
- * instruction under completion wants one more exit. Leaves a kick that arrives meanwhile to the next run: `kicked` remembers it.
+ * A KVM_RUN that enters no guest code. Returns EINTR when it did all it should, another errno if it
+ * failed, 0 if the instruction under completion wants one more exit. Leaves a kick that arrives
+ * meanwhile to the next run: `kicked` remembers it.
  */
 static int kvm_run_nothing(struct kvm_vcpu *vcpu, uint64_t wanted_groups)
 {
@@ -124,7 +125,8 @@ static void kvm_cut_repetition(struct kvm_vcpu *vcpu)
 
 static hl_status kvm_complete(struct kvm_vcpu *vcpu, hl_error *err)
 {
-    /* An access is split into 8-byte fragments, 8 for the widest register; what takes longer is a repetition. */
+    /* An access is split into 8-byte fragments, 8 for the widest register; what takes longer is
+     * a repetition. */
     enum { PATIENCE = 16, ATTEMPTS = 2 * PATIENCE };
     int error = 0;
     for (int attempt = 0; attempt < ATTEMPTS && !error; attempt++) {
@@ -184,7 +186,8 @@ static hl_status kvm_fetch_amid(struct kvm_vcpu *vcpu, uint64_t groups, hl_error
     return HL_OK;
 }
 
-/* Brings the groups into the shared page. Those that wait there for the next entry are the newest already. */
+/* Brings the groups into the shared page. Those that wait there for the next entry are the
+ * newest already. */
 static hl_status kvm_fetch(struct kvm_vcpu *vcpu, uint64_t groups, hl_error *err)
 {
     uint64_t missing = groups & ~(uint64_t)vcpu->run->kvm_dirty_regs;
@@ -243,8 +246,9 @@ static void kvm_interrupted(struct kvm_vcpu *vcpu, struct hl__exit *exit)
 }
 
 /*
- * KVM tells no string form of a 32-bit OUT from a plain one: it reports OUTS as a plain OUT of the word in the
- * guest's memory, one element at a time. The guest can choose that value in either case.
+ * KVM tells no string form of a 32-bit OUT from a plain one: it reports OUTS as a plain OUT of the
+ * word in the guest's memory, one element at a time. The guest can choose that value in either
+ * case.
  */
 static void kvm_decode_port(struct kvm_vcpu *vcpu, struct hl__exit *exit)
 {

@@ -1,4 +1,5 @@
-/* Registers of x86-64: between the contract's form and KVM's, and the state that vCPUs have from birth. */
+/* Registers of x86-64: between the contract's form and KVM's, and the state that vCPUs have from
+ * birth. */
 #include "driver/kvm_internal.h"
 
 #include "util/error.h"
@@ -109,7 +110,8 @@ void hl__kvm_system_from(const struct kvm_sregs *from, struct hl__system_state *
     };
 }
 
-/* Nothing injected, nothing pending, no shadow, not even of what a zeroed structure alone would leave alone. */
+/* Nothing injected, nothing pending, no shadow, not even of what a zeroed structure alone would
+ * leave alone. */
 void hl__kvm_events_none(struct kvm_vcpu_events *events)
 {
     *events = (struct kvm_vcpu_events){

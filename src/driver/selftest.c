@@ -1,4 +1,5 @@
-/* The self-test of drivers: runs every test in a rig of its own and reports. The tests are in selftest_*.c. */
+/* The self-test of drivers: runs every test in a rig of its own and reports. The tests are in
+ * selftest_*.c. */
 #include "driver/selftest.h"
 
 #include "util/error.h"

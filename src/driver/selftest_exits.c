@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* Where tests map something of their own: a virtual page that is free, and a guest-physical one without memory. */
+/* Where tests map something of their own: a virtual page that is free, and a guest-physical one
+ * without memory. */
 #define FREE_PAGE 0x100000u
 #define UNBACKED 0x40000000u
 
@@ -169,9 +170,9 @@ static void test_unbacked_memory(struct hl__selftest *t)
 /* A new start must not be touched by what the exit before left half done. */
 static void test_abandon(struct hl__selftest *t)
 {
-    static const enum hl__tiny_code half_done[] = {HL__TINY_COUNT, HL__TINY_OUT_BYTE, HL__TINY_IN,
-                                                   HL__TINY_INS,   HL__TINY_READ,     HL__TINY_WRITE,
-                                                   HL__TINY_READ_WIDE};
+    static const enum hl__tiny_code half_done[] = {
+        HL__TINY_COUNT, HL__TINY_OUT_BYTE, HL__TINY_IN,       HL__TINY_INS,
+        HL__TINY_READ,  HL__TINY_WRITE,    HL__TINY_READ_WIDE};
     make_unbacked_page(t);
     for (size_t i = 0; i < sizeof half_done / sizeof *half_done; i++) {
         hl__selftest_user(t, half_done[i]);

@@ -51,7 +51,8 @@ static bool dirty_is(struct hl__selftest *t, const unsigned *pages, size_t count
     dirty_is(t, (const unsigned[]){__VA_ARGS__},                                                   \
              sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
-/* Whether the log has no page but that one. A page that the guest reads first may count as dirty: KVM maps it writable at once. */
+/* Whether the log has no page but that one. A page that the guest reads first may count as
+ * dirty: KVM maps it writable at once. */
 static bool dirty_within(struct hl__selftest *t, unsigned page)
 {
     return dirty_is(t, NULL, 0) || dirty_is(t, &page, 1);

@@ -1,4 +1,5 @@
-/* Self-tests: registers go in and come out, and protections that control registers switch on are in force. */
+/* Self-tests: registers go in and come out, and protections that control registers switch on are
+ * in force. */
 #include "driver/selftest.h"
 
 #include <string.h>

@@ -1,9 +1,11 @@
 /*
- * A guest of a few instructions, for probes and self-tests: memory with page tables, descriptor tables, a TSS that opens one
- * port, ring-0 stubs that turn exceptions into doorbells, and snippets of user-mode code.
+ * A guest of a few instructions, for probes and self-tests: memory with page tables, descriptor
+ * tables, a TSS that opens one port, ring-0 stubs that turn exceptions into doorbells, and snippets
+ * of user-mode code.
  *
- * Its memory is one block of host memory, mapped in the guest at equal guest-physical and virtual addresses. It comes in three slots:
- * system (supervisor-only), code (user, read-only) and data (user, no-execute).
+ * Its memory is one block of host memory, mapped in the guest at equal guest-physical and virtual
+ * addresses. It comes in three slots: system (supervisor-only), code (user, read-only) and data
+ * (user, no-execute).
  */
 #ifndef HL_DRIVER_TINY_GUEST_H
 #define HL_DRIVER_TINY_GUEST_H
@@ -95,10 +97,12 @@ hl_status hl__tiny_guest_add(const struct hl__tiny_guest *guest, const hl__drive
 /* Host address of guest memory of the three slots. */
 void *hl__tiny_guest_at(const struct hl__tiny_guest *guest, uint64_t address);
 
-/* The page-table entry of a virtual address below 2 MiB, in address space 0 or 1. They differ in their tables only. */
+/* The page-table entry of a virtual address below 2 MiB, in address space 0 or 1. They differ in
+ * their tables only. */
 uint64_t *hl__tiny_guest_entry(const struct hl__tiny_guest *guest, unsigned space,
                                uint64_t address);
-#define HL__TINY_ENTRY_USER_DATA (0x8000000000000067u) /* present, writable, user, accessed, dirty, NX */
+/* present, writable, user, accessed, dirty, NX */
+#define HL__TINY_ENTRY_USER_DATA 0x8000000000000067u
 
 uint64_t hl__tiny_code_address(enum hl__tiny_code code);
 uint64_t hl__tiny_stub_address(enum hl__tiny_stub stub);

@@ -3,7 +3,6 @@
 
 #include "os/os.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Pages of the system slot. */

@@ -1,4 +1,5 @@
-/* Runs the self-test of a driver. TAP on standard output, or JSON; exit status 1 if a test failed, 2 if no driver ran. */
+/* Runs the self-test of a driver. TAP on standard output, or JSON; exit status 1 if a test
+ * failed, 2 if no driver ran. */
 #include <hyperlight/driver.h>
 
 #include <stdio.h>
@@ -28,8 +29,8 @@ static void report(void *user, const char *name, bool passed, const char *detail
     output->count++;
     output->failures += !passed;
     if (output->json) {
-        printf("%s\n  {\"name\": \"%s\", \"passed\": %s, \"detail\": ", output->count > 1 ? "," : "",
-               name, passed ? "true" : "false");
+        printf("%s\n  {\"name\": \"%s\", \"passed\": %s, \"detail\": ",
+               output->count > 1 ? "," : "", name, passed ? "true" : "false");
         print_json_string(detail);
         putchar('}');
         return;

@@ -1,4 +1,5 @@
-/* Every operation of a driver fails once: the failure is told, and no VM or vCPU is left behind. Exit status 77 without a hypervisor. */
+/* Every operation of a driver fails once: the failure is told, and no VM or vCPU is left behind.
+ * Exit status 77 without a hypervisor. */
 #include "doubles/fault_driver.h"
 #include "driver/override.h"
 #include "driver/selftest.h"

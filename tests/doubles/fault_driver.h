@@ -1,6 +1,6 @@
 /*
- * A driver that wraps another one and makes the n-th operation that can fail fail, for torture tests: "whatever fails, nothing
- * leaks and the error is told". Thread-safe, except for wrapping.
+ * A driver that wraps another one and makes the n-th operation that can fail fail, for torture
+ * tests: "whatever fails, nothing leaks and the error is told". Thread-safe, except for wrapping.
  */
 #ifndef HL_TESTS_FAULT_DRIVER_H
 #define HL_TESTS_FAULT_DRIVER_H
@@ -10,7 +10,8 @@
 /* The wrapper around `inner`, named "fault". There is one; its counters start over. Disarmed. */
 const hl__driver *fault_driver_wrap(const hl__driver *inner);
 
-/* The n-th operation from now on, counted from 1, fails with HL_SYSTEM; 0 disarms. It fails once. */
+/* The n-th operation from now on, counted from 1, fails with HL_SYSTEM; 0 disarms. It fails
+ * once. */
 void fault_driver_arm(uint64_t n);
 
 /* Whether the armed operation was reached since fault_driver_arm(). */
