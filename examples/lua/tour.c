@@ -120,7 +120,7 @@ static hl_host_functions *make_host_functions(void)
 static hl_sandbox *start(const char *path, hl_host_functions *functions)
 {
     const hl_sandbox_options options = {
-        .size = sizeof options, .memory_size = 32 << 20, .timeout_ns = 200000000, .host_functions = functions};
+        .size = sizeof options, .memory_size = 16 << 20, .timeout_ns = 1000000000, .host_functions = functions};
     hl_program *program;
     hl_sandbox *sandbox;
     hl_error err = HL_ERROR_INIT;
@@ -206,8 +206,8 @@ int main(int argc, char **argv)
     step("back to the snapshot", started);
     call(sandbox, "which has forgotten the visits: greet('Ada')", (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
     printf("\n  Now the plugin turns on its host.\n");
-    attack(sandbox, snapshot, "it loops for ever: hang(), with 200 ms to live", "hang", HL_TIMED_OUT);
-    attack(sandbox, snapshot, "it eats memory: hoard(), with 32 MiB", "hoard", HL_GUEST_ERROR);
+    attack(sandbox, snapshot, "it loops for ever: hang(), with 1 s to live", "hang", HL_TIMED_OUT);
+    attack(sandbox, snapshot, "it eats memory: hoard(), with 16 MiB", "hoard", HL_GUEST_ERROR);
     call(sandbox, "it looks for the host's files: pry()", (hl_value[]){hl_value_string("pry")}, 1);
     call(sandbox, "it runs a program: escape()", (hl_value[]){hl_value_string("escape")}, 1);
     printf("\n");
