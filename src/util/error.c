@@ -8,6 +8,7 @@
 /* Longer than a message, so that what is cut off is marked. */
 #define DRAFT_SIZE (2 * HL_ERROR_MESSAGE_MAX)
 
+HL_PRINTF(2, 0)
 static size_t draft_print(char *draft, const char *format, va_list arguments)
 {
     int length = vsnprintf(draft, DRAFT_SIZE, format, arguments);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY_SIZE 65536
+#define COPY_SIZE 16384
 
 static hl_status file_failed(hl_error *err, const char *source, const char *what)
 {
