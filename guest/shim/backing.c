@@ -45,24 +45,33 @@ static uint64_t available_pages(void)
     return used < hl__memory.total_pages ? hl__memory.total_pages - used : 0;
 }
 
-/* Maps pages for bookkeeping. A refused edit loses them: the host has no page tables left, and nothing would use them. */
-static int64_t heap_map(uint64_t address, uint64_t page_count)
+/* Takes pages for bookkeeping and queues their edits. Returns false when there are too few. */
+static bool heap_queue(uint64_t address, uint64_t page_count, bool *recycled)
 {
-    bool recycled = false;
-    uint64_t at = address;
     struct hl__page_run run;
 
     if (page_count > available_pages() || page_count > hl__pages_free(&hl__memory.pages))
-        return -ENOMEM;
+        return false;
     hl__memory.loose += page_count;
-    for (uint64_t left = page_count; left; left -= run.count) {
-        hl__pages_take(&hl__memory.pages, left, &run);
-        hl__edits_add(at, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE,
+    for (; page_count; page_count -= run.count) {
+        hl__pages_take(&hl__memory.pages, page_count, &run);
+        hl__edits_add(address, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE,
                       HL__RIGHTS_DATA);
-        recycled |= !run.fresh;
-        at += run.count * HL_ABI_PAGE_SIZE;
+        *recycled |= !run.fresh;
+        address += run.count * HL_ABI_PAGE_SIZE;
     }
-    if (hl__edits_flush() < 0)
+    return true;
+}
+
+/*
+ * Maps zeroed pages for bookkeeping. A refused edit loses them: the host has no page tables left,
+ * and nothing could use them.
+ */
+static int64_t heap_map(uint64_t address, uint64_t page_count)
+{
+    bool recycled = false;
+
+    if (!heap_queue(address, page_count, &recycled) || hl__edits_flush() < 0)
         return -ENOMEM;
     if (recycled)
         memset((void *)address, 0, page_count * HL_ABI_PAGE_SIZE);
@@ -78,7 +87,10 @@ bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, cons
 {
     struct hl__memory *memory = &hl__memory;
     uint64_t bitmap_pages = HL__PAGES(HL__PAGE_UP(hl__pages_bitmap_size(end_page - first_page)));
+    bool recycled = false; /* no page was used before */
 
+    if (first_page >= end_page)
+        return false;
     hl__pages_init(&memory->pages, first_page, end_page);
     memory->pages.returned = (uint64_t *)heap;
     memory->total_pages = end_page - first_page;
@@ -87,8 +99,9 @@ bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, cons
     memory->vmas.items = (struct hl__vma *)(heap + HEAP_VMAS_OFFSET);
     memory->table.nodes = (uint32_t *)heap_nodes();
     memory->table.node_count = 1;
-    if (heap_map(heap, bitmap_pages) < 0 || heap_map(heap + HEAP_VMAS_OFFSET, 1) < 0 ||
-        heap_map(heap_nodes(), NODES_START) < 0)
+    if (!heap_queue(heap, bitmap_pages, &recycled) ||
+        !heap_queue(heap + HEAP_VMAS_OFFSET, 1, &recycled) ||
+        !heap_queue(heap_nodes(), NODES_START, &recycled) || hl__edits_flush() < 0)
         return false;
     memory->vmas.capacity = VMAS_PER_PAGE;
     memory->table.node_end = NODES_START;

@@ -34,7 +34,7 @@ enum {
 };
 
 /* Memory */
-enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4 };
+enum { PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4 };
 enum {
     MAP_SHARED = 1,
     MAP_PRIVATE = 2,

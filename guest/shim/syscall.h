@@ -12,11 +12,12 @@
 
 #define HL__SYSCALLS_SERVED(SERVED)                                                                \
     SERVED(0, read)                                                                                \
-    SERVED(1, write) SERVED(2, open) SERVED(3, close) SERVED(4, stat) SERVED(5, fstat) SERVED(     \
-        6, lstat) SERVED(7, poll) SERVED(8, lseek) SERVED(9, mmap) SERVED(10, mprotect)            \
-        SERVED(11, munmap) SERVED(12, brk) SERVED(13, rt_sigaction) SERVED(                        \
-            14, rt_sigprocmask) SERVED(15, rt_sigreturn) SERVED(16, ioctl) SERVED(17, pread64)     \
-            SERVED(18, pwrite64) SERVED(19, readv) SERVED(20, writev) SERVED(21, access) SERVED(   \
+    SERVED(1, write)                                                                               \
+    SERVED(2, open) SERVED(3, close) SERVED(4, stat) SERVED(5, fstat) SERVED(6, lstat) SERVED(     \
+        7, poll) SERVED(8, lseek) SERVED(9, mmap) SERVED(10, mprotect) SERVED(11, munmap)          \
+        SERVED(12, brk) SERVED(13, rt_sigaction) SERVED(14, rt_sigprocmask) SERVED(                \
+            15, rt_sigreturn) SERVED(16, ioctl) SERVED(17, pread64) SERVED(18, pwrite64)           \
+            SERVED(19, readv) SERVED(20, writev) SERVED(21, access) SERVED(                        \
                 24, sched_yield) SERVED(25, mremap) SERVED(26, msync) SERVED(28, madvise)          \
                 SERVED(32, dup) SERVED(33, dup2) SERVED(35, nanosleep) SERVED(39, getpid) SERVED(  \
                     60, exit) SERVED(62, kill) SERVED(63, uname) SERVED(72, fcntl) SERVED(79,      \
