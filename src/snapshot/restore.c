@@ -67,6 +67,14 @@ static uint64_t *own_dirty(const hl_sandbox *sandbox)
     return sandbox->dirty + sandbox->space->index * sandbox->space->ram_size / HL__PAGE / 64;
 }
 
+/* Tells later sandboxes of the snapshot which pages a modest call writes. */
+static void note_hot(const hl_snapshot *snapshot, const uint64_t *dirty, size_t words)
+{
+    for (size_t word = 0; word < words; word++)
+        if (dirty[word])
+            atomic_fetch_or_explicit(&snapshot->hot[word], dirty[word], memory_order_relaxed);
+}
+
 static hl_status restore_dirty(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     hl__space *space = sandbox->space;
@@ -75,12 +83,11 @@ static hl_status restore_dirty(hl_sandbox *sandbox, const hl_snapshot *snapshot,
     hl_status status = sandbox->vm->driver->dirty_collect(sandbox->vm->driver_vm, HL__SLOT_RAM, sandbox->dirty, all_words, err);
     if (status)
         return status;
-    for (size_t word = 0; word < words; word++) {
-        if (dirty[word])
-            atomic_fetch_or_explicit(&snapshot->hot[word], dirty[word], memory_order_relaxed);
+    for (size_t word = 0; word < words; word++)
         dirty[word] |= space->host_dirty[word];
-    }
     count = restore_pages(sandbox, snapshot, dirty);
+    if (count <= PRETOUCH_PAGES_MAX)
+        note_hot(snapshot, dirty, words);
     sandbox->stats.pages_restored += count;
     return sandbox->vm->config.members_max == 1 ? rearm(sandbox, count, all_words, err) : HL_OK;
 }
