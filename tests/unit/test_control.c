@@ -130,7 +130,7 @@ static void test_lateness(void **state)
     qsort(late, 51, sizeof *late, compare);
     print_message("lateness p50 %lu us, worst %lu us\n", (unsigned long)(late[25] / 1000),
                   (unsigned long)(late[50] / 1000));
-    assert_true(late[25] < 5 * MS);
+    assert_true(late[25] < LATE_NS);
 }
 
 static void test_cpu_budget_stops_a_spinner(void **state)
@@ -354,9 +354,11 @@ static void test_wait_between_runs(void **state)
 {
     hl__control *control = *state;
     struct sleeper sleeper = {.mode = SLEEPER_RETURNS};
-    begin(control, after(30 * MS), UINT64_MAX);
+    begin(control, after(10000 * MS), UINT64_MAX);
     assert_int_equal(run(control, &sleeper), HL__EXIT_DOORBELL);
     assert_false(hl__control_wait(control, after(MS)));
+    assert_int_equal(hl__control_end(control), HL_OK);
+    begin(control, after(10 * MS), UINT64_MAX);
     assert_true(hl__control_wait(control, UINT64_MAX));
     assert_int_equal(run(control, &sleeper), HL__EXIT_INTERRUPTED);
     assert_int_equal(hl__control_end(control), HL_TIMED_OUT);
@@ -380,8 +382,10 @@ static void test_poll(void **state)
     hl__control *control = *state;
     int pipe_ends[2];
     assert_int_equal(pipe(pipe_ends), 0);
-    begin(control, after(20 * MS), UINT64_MAX);
+    begin(control, after(10000 * MS), UINT64_MAX);
     assert_true(hl__control_poll(control, pipe_ends[1], POLLOUT));
+    assert_int_equal(hl__control_end(control), HL_OK);
+    begin(control, after(20 * MS), UINT64_MAX);
     uint64_t start_ns = hl__os_monotonic_ns();
     assert_false(hl__control_poll(control, pipe_ends[0], POLLIN)); /* nothing comes */
     assert_true(hl__os_monotonic_ns() - start_ns < LATE_NS);
@@ -425,21 +429,31 @@ static void test_nested_runs(void **state)
     hl__control_unref(inner);
 }
 
-/* The watchdog wakes for deadlines that come earlier than it planned, and never for a call as such. */
-static void test_no_wakeups_in_the_steady_state(void **state)
+static uint64_t wakeups_of_many_runs(hl__control *control)
 {
-    hl__control *control = *state;
     struct sleeper sleeper = {.mode = SLEEPER_RETURNS};
-    begin(control, after(60000 * MS), UINT64_MAX);
-    hl__control_end(control);
-    pause_ns(20 * MS);
     uint64_t before = hl__watchdog_wakeups(control->context->watchdog);
     for (int i = 0; i < 20000; i++) {
         begin(control, after(60000 * MS), UINT64_MAX);
         assert_int_equal(run(control, &sleeper), HL__EXIT_DOORBELL);
         assert_int_equal(hl__control_end(control), HL_OK);
     }
-    assert_int_equal(hl__watchdog_wakeups(control->context->watchdog), before);
+    return hl__watchdog_wakeups(control->context->watchdog) - before;
+}
+
+/* The watchdog wakes for deadlines that come earlier than it planned, and never for a call as such. */
+static void test_no_wakeups_in_the_steady_state(void **state)
+{
+    hl__control *control = *state;
+    begin(control, after(60000 * MS), UINT64_MAX);
+    hl__control_end(control);
+    /* On a busy machine it may take a while until the thread has come to its first sleep. */
+    uint64_t wakeups = 1;
+    for (int i = 0; i < 20 && wakeups > 0; i++) {
+        pause_ns(20 * MS);
+        wakeups = wakeups_of_many_runs(control);
+    }
+    assert_int_equal(wakeups, 0);
 }
 
 static void test_an_earlier_deadline_wakes(void **state)
