@@ -2,8 +2,8 @@
  * Control of what a sandbox runs: deadline, CPU budget, interrupt, and the kick that stops a vCPU. One control per sandbox; the public
  * hl_interrupt_handle is a counted reference to it, so that an interrupt cannot race the sandbox's end.
  *
- * A run is armed by hl__control_begin() and disarmed by hl__control_end(). In between, at most one cause cancels it. Neither makes a system call
- * unless the watchdog must wake earlier than it planned, or a CPU budget is set.
+ * A run is armed by hl__control_begin() and disarmed by hl__control_end(). In between, at most one cause cancels it. Together they make
+ * one system call, which unblocks the kick signal; more only if the caller had it blocked, the watchdog must wake earlier than it planned, or a CPU budget is set.
  */
 #ifndef HL_CONTEXT_CONTROL_H
 #define HL_CONTEXT_CONTROL_H

@@ -90,7 +90,10 @@ hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *
     if (status)
         return status;
     status = loop(sandbox, err);
-    hl__control_end(sandbox->control);
+    /* Who cancelled was told that the run is over; a reply that came at the same moment does not change that. */
+    hl_status cause = hl__control_end(sandbox->control);
+    if (!status && cause)
+        status = cancelled(sandbox, cause, err);
     sandbox->stats.run_time_ns += hl__os_monotonic_ns() - now;
     return status;
 }

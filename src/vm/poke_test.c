@@ -2,6 +2,7 @@
 #include "vm/poke_test.h"
 #include "driver/tiny_guest.h"
 #include "vm/x86_64/layout.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { PAGE_FAULT = 14, TRIES = 16 };
@@ -65,7 +66,7 @@ static bool with_vm(struct trial *trial)
     return works;
 }
 
-bool hl__poke_works(const hl__driver *driver, const struct hl__machine *machine)
+static bool try_it(const hl__driver *driver, const struct hl__machine *machine)
 {
     struct trial trial = {.driver = driver, .machine = machine};
     if (hl__tiny_guest_new(&trial.guest, NULL))
@@ -76,5 +77,16 @@ bool hl__poke_works(const hl__driver *driver, const struct hl__machine *machine)
     free(trial.vm);
     free(trial.vcpu);
     hl__tiny_guest_free(&trial.guest);
+    return works;
+}
+
+bool hl__poke_works(const hl__driver *driver, const struct hl__machine *machine)
+{
+    static _Atomic(const hl__driver *) known_to_work; /* a machine does not change while a process runs */
+    if (atomic_load(&known_to_work) == driver)
+        return true;
+    bool works = try_it(driver, machine);
+    if (works)
+        atomic_store(&known_to_work, driver);
     return works;
 }
