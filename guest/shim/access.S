@@ -1,6 +1,7 @@
 /*
- * Accesses to memory that the program names. A fault between hl__access_start and hl__access_end that memory management
- * cannot satisfy continues at hl__access_failed: the function returns -EFAULT. So none of these may move the stack.
+ * Accesses to memory that the program names. A fault between hl__access_start and hl__access_end
+ * that memory management cannot satisfy continues at hl__access_failed: the function returns
+ * -EFAULT. So none of these may move the stack.
  */
 #define EFAULT 14
 
@@ -24,7 +25,8 @@ hl__access_zero:
     rep stosb
     ret
 
-/* int64_t hl__access_string(char *to, const char *from, size_t size): length without the NUL, or `size` if it has none by then */
+/* int64_t hl__access_string(char *to, const char *from, size_t size): length without the NUL, or
+ * `size` if it has none by then */
     .globl hl__access_string
 hl__access_string:
     xor %eax, %eax

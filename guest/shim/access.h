@@ -1,6 +1,6 @@
 /*
- * Memory that the program names. Only system calls use these (not fault handling): a page that is backed lazily is
- * brought in by the fault that the access takes.
+ * Memory that the program names. Only system calls use these (not fault handling): a page that is
+ * backed lazily is brought in by the fault that the access takes.
  */
 #ifndef HL_SHIM_ACCESS_H
 #define HL_SHIM_ACCESS_H
@@ -30,7 +30,8 @@ int64_t hl__user_clear(uint64_t to, size_t size);
 /* Length without the NUL, -ENAMETOOLONG if `size` is too small, -EFAULT. */
 int64_t hl__user_string(char *to, uint64_t from, size_t size);
 
-/* Bytes from `address` on, at most `size`, that are there for the host to read or write; a prefix if not all are. */
+/* Bytes from `address` on, at most `size`, that are there for the host to read or write; a prefix
+ * if not all are. */
 uint64_t hl__user_present(uint64_t address, uint64_t size, bool write);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Pages behind the program's addresses: taking and returning them, looking ahead, and page faults.
  *
- * Bookkeeping that grows lies in the heap area: the bitmap of returned pages (mapped whole at the start; it is small), the
- * mappings, the table's nodes.
+ * Bookkeeping that grows lies in the heap area: the bitmap of returned pages (mapped whole at the
+ * start; it is small), the mappings, the table's nodes.
  */
 #include "edits.h"
 #include "linux.h"
@@ -23,6 +23,7 @@
 #define AHEAD_PAGES_POPULATE 64u /* whoever got this far goes on */
 #define FAULT_PAGES_MIN 16u
 #define FAULT_PAGES_MAX 256u
+#define SPURIOUS_MAX 64u
 
 struct hl__memory hl__memory;
 
@@ -377,12 +378,14 @@ static enum hl__fault_result fault_back(const struct hl__vma *vma, uint64_t page
                : HL__FAULT_RESOLVED;
 }
 
-/* The page should be accessible: the processor saw an older state. Say it again, but not for ever. */
+/* The page should be accessible: the processor saw an older state. Say it again, not for ever. */
 static enum hl__fault_result fault_spurious(const struct hl__vma *vma, uint64_t page, uint64_t rip)
 {
     uint32_t rights = (uint32_t)(vma->flags & HL__VMA_RIGHTS);
 
-    if (hl__memory.spurious_address == page && hl__memory.spurious_rip == rip)
+    if (hl__memory.spurious_address != page || hl__memory.spurious_rip != rip)
+        hl__memory.spurious_count = 0;
+    if (hl__memory.spurious_count++ == SPURIOUS_MAX)
         return HL__FAULT_DENIED;
     hl__memory.spurious_address = page;
     hl__memory.spurious_rip = rip;

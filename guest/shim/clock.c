@@ -46,7 +46,8 @@ static uint64_t clock_realtime_ns(void)
     return HL__WAKE->realtime_ns + clock_elapsed_ns();
 }
 
-/* There is one thread and nothing else to run: the processor is used whenever the program does not sleep. */
+/* There is one thread and nothing else to run: the processor is used whenever the program does not
+ * sleep. */
 static uint64_t clock_cpu_ns(void)
 {
     const struct hl__clock_state *clock = &hl__hot.clock;
@@ -194,7 +195,8 @@ HL__SYSCALL(clock_nanosleep)
     return sleep_until(arg[0], arg[1] & TIMER_ABSTIME, arg[2]);
 }
 
-/* With one thread nobody will ever wake it: a wait lasts for its timeout, or until the call is cancelled. */
+/* With one thread nobody will ever wake it: a wait lasts for its timeout, or until the call is
+ * cancelled. */
 HL__SYSCALL(futex)
 {
     enum {

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-/* Adds a change; joins it to the one before where it continues that. Sends what was collected when it is full. */
+/* Adds a change; joins it to the one before where it continues that. Sends what was collected when
+ * it is full. */
 void hl__edits_add(uint64_t address, uint64_t page_count, enum hl_abi_source source,
                    uint64_t offset, uint32_t rights);
 /* Sends what was collected. 0, or the first failure since the last flush. */

@@ -1,4 +1,5 @@
-/* Reads an ELF executable: checks every number before it is used and turns segments into page ranges. */
+/* Reads an ELF executable: checks every number before it is used and turns segments into page
+ * ranges. */
 #include "elf.h"
 #include "hyperlight/abi/x86_64.h"
 #include "text.h"

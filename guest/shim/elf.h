@@ -1,6 +1,6 @@
 /*
- * What an ELF file asks for. Pure: bytes in, a checked plan or a refusal out; no hypercall, no memory but its arguments.
- * The bytes are hostile.
+ * What an ELF file asks for. Pure: bytes in, a checked plan or a refusal out; no hypercall, no
+ * memory but its arguments. The bytes are hostile.
  */
 #ifndef HL_SHIM_ELF_H
 #define HL_SHIM_ELF_H

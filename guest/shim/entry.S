@@ -1,9 +1,9 @@
 /*
- * The ways into the shim: start, system calls, faults, wake-up after a restore, and the SDK's door. The head of the image
- * tells the host where they are.
+ * The ways into the shim: start, system calls, faults, wake-up after a restore, and the SDK's
+ * door. The head of the image tells the host where they are.
  *
- * None of them trusts the program's stack. Leaving restores every register from static memory and jumps through it, so that
- * nothing below the program's stack pointer is touched.
+ * None of them trusts the program's stack. Leaving restores every register from static memory and
+ * jumps through it, so that nothing below the program's stack pointer is touched.
  */
 #include "hyperlight/abi/x86_64.h"
 #include "state.h"
@@ -79,13 +79,15 @@ hl__start:
     CLEAR_VECTOR_STATE
     RESUME hl__hot + HOT_SYSCALL
 
-/* A system call that came through the host's ring-0 stub: SYSRET needed rcx, the stub left the return address aside. */
+/* A system call that came through the host's ring-0 stub: SYSRET needed rcx, the stub left the
+ * return address aside. */
     .globl hl__syscall_stub
 hl__syscall_stub:
     movabs $HL_ABI_SYSCALL_ADDRESS, %rcx
     mov (%rcx), %rcx
 
-/* A system call: rcx holds the return address, r11 the flags. Both are also what the program sees in them afterwards. */
+/* A system call: rcx holds the return address, r11 the flags. Both are also what the program sees
+ * in them afterwards. */
     .globl hl__syscall_direct
 hl__syscall_direct:
     mov %rax, hl__hot + REGS_RAX(%rip)
@@ -123,8 +125,8 @@ hl__fault:
     RESUME hl__interrupted + FAULT_REGISTERS
 
 /*
- * int64_t call(op, arg0, arg1, arg2, arg3): the SDK's door. A rest saves what a wake-up after a restore needs; a plain
- * continuation finds its registers where they were.
+ * int64_t call(op, arg0, arg1, arg2, arg3): the SDK's door. A rest saves what a wake-up after a
+ * restore needs; a plain continuation finds its registers where they were.
  */
     .globl hl__door_call
 hl__door_call:
@@ -166,7 +168,8 @@ hl__door_call:
 3:  mov $-EINVAL, %rax
     ret
 
-/* After a restore: no register is what it was, so first of all the last caller's vector state goes. */
+/* After a restore: no register is what it was, so first of all the last caller's vector state
+ * goes. */
     .globl hl__wake
 hl__wake:
     CLEAR_VECTOR_STATE

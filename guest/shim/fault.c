@@ -1,4 +1,5 @@
-/* What an exception comes to: lazily backed memory, a failed access to the program's memory, or a signal. */
+/* What an exception comes to: lazily backed memory, a failed access to the program's memory, or a
+ * signal. */
 #include "fault.h"
 #include "access.h"
 #include "host.h"

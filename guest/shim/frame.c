@@ -1,6 +1,6 @@
 /*
- * Signal frames, as Linux lays them out on x86-64: the program's registers and vector state on its own stack, where a
- * handler may read and change them, and the way back.
+ * Signal frames, as Linux lays them out on x86-64: the program's registers and vector state on its
+ * own stack, where a handler may read and change them, and the way back.
  */
 #include "access.h"
 #include "host.h"

@@ -1,4 +1,5 @@
-/* The shim's image inside the host library, page-aligned so that it can be copied or mapped page by page. */
+/* The shim's image inside the host library, page-aligned so that it can be copied or mapped page
+ * by page. */
     .section .rodata.hl_shim, "a"
     .balign 4096
     .globl hl__shim_image

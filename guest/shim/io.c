@@ -1,4 +1,5 @@
-/* Input, output, and the little table of descriptors. Nothing is buffered here: each write is one exit. */
+/* Input, output, and the little table of descriptors. Nothing is buffered here: each write is one
+ * exit. */
 #include "io.h"
 #include "access.h"
 #include "clock.h"

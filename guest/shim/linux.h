@@ -1,4 +1,5 @@
-/* The part of Linux's x86-64 system call interface that the shim serves: numbers and layouts, as programs know them. */
+/* The part of Linux's x86-64 system call interface that the shim serves: numbers and layouts, as
+ * programs know them. */
 #ifndef HL_SHIM_LINUX_H
 #define HL_SHIM_LINUX_H
 

@@ -48,7 +48,8 @@ int64_t hl__memory_map_program(uint64_t start, uint64_t end, uint64_t offset, ui
     return 0;
 }
 
-/* Gives back what is behind one mapping's part of a range; widens [*low, *high) by what the host still maps. */
+/* Gives back what is behind one mapping's part of a range; widens [*low, *high) by what the host
+ * still maps. */
 static void unmap_piece(const struct hl__vma *vma, uint64_t start, uint64_t end, uint64_t *low,
                         uint64_t *high)
 {
@@ -86,7 +87,8 @@ int64_t hl__memory_unmap(uint64_t start, uint64_t end)
     return hl__edits_flush();
 }
 
-/* The lowest hole of `size` bytes in [from, limit), 0 if none. Memory mapped ahead counts as taken unless `use_ahead`. */
+/* The lowest hole of `size` bytes in [from, limit), 0 if none. Memory mapped ahead counts as taken
+ * unless `use_ahead`. */
 static uint64_t find_hole(uint64_t from, uint64_t limit, uint64_t size, bool use_ahead)
 {
     const struct hl__vmas *vmas = &hl__memory.vmas;
@@ -272,7 +274,8 @@ static void protect_show(const struct hl__vma *vma, uint64_t start, uint64_t end
                       rights);
 }
 
-/* Tells the host of new rights on pages that are there. Pages without any right are taken out of its tables. */
+/* Tells the host of new rights on pages that are there. Pages without any right are taken out of
+ * its tables. */
 static void protect_edit(const struct hl__vma *vma, uint64_t start, uint64_t end, uint32_t rights)
 {
     uint64_t first =

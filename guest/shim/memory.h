@@ -1,6 +1,7 @@
 /*
- * The program's memory: what is promised to it, which pages back it, and what its system calls change. Nothing here
- * touches memory that may fault, so a fault that interrupts a system call always finds it consistent.
+ * The program's memory: what is promised to it, which pages back it, and what its system calls
+ * change. Nothing here touches memory that may fault, so a fault that interrupts a system call
+ * always finds it consistent.
  */
 #ifndef HL_SHIM_MEMORY_H
 #define HL_SHIM_MEMORY_H
@@ -22,8 +23,8 @@
 #define HL__RIGHTS_DATA (HL_ABI_RIGHT_READ | HL_ABI_RIGHT_WRITE)
 
 /*
- * Mapped memory ahead of need, behind the break and behind small mappings: it belongs to no mapping yet, and the next
- * growth takes it without an exit.
+ * Mapped memory ahead of need, behind the break and behind small mappings: it belongs to no
+ * mapping yet, and the next growth takes it without an exit.
  */
 struct hl__lookahead {
     uint64_t start, end;
@@ -44,7 +45,7 @@ struct hl__memory {
     struct hl__lookahead break_ahead, map_ahead;
     uint64_t fault_next; /* where the next fault of a sequential sweep would be */
     uint64_t fault_pages;
-    uint64_t spurious_address, spurious_rip;
+    uint64_t spurious_address, spurious_rip, spurious_count;
     const uint8_t *program; /* the guest binary */
     uint64_t heap;          /* HL_ABI_HEAP_ADDRESS */
     bool refused;           /* an allocation was refused */
@@ -54,7 +55,7 @@ extern struct hl__memory hl__memory;
 
 /* backing.c: pages behind addresses */
 
-/* Sets up the bookkeeping for RAM pages [first, end). False if they do not even suffice for that. */
+/* Sets up the bookkeeping for RAM pages [first, end). False if they do not suffice even for it. */
 bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, const void *program);
 /* Room for a few more mappings. 0 or -ENOMEM. */
 int64_t hl__memory_reserve_vmas(void);
@@ -65,8 +66,8 @@ int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool p
 /* The same, and looks ahead up to `limit`. */
 int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end,
                               uint64_t limit);
-/* Takes the pages behind a range away, without telling the host. `promised`: they belong to a promise that stays or is
- * accounted for by the caller. */
+/* Takes the pages behind a range away, without telling the host. `promised`: they belong to a
+ * promise that stays or is accounted for by the caller. */
 void hl__memory_unback(uint64_t start, uint64_t end, bool promised);
 /* Gives up what was mapped ahead in or after a range. */
 void hl__memory_drop_ahead(uint64_t start, uint64_t end);

@@ -1,6 +1,6 @@
 /*
- * Which pages of RAM are free. Pages are numbered by offset / HL_ABI_PAGE_SIZE. A page that was never handed out is zero;
- * a returned one must be zeroed by whoever takes it.
+ * Which pages of RAM are free. Pages are numbered by offset / HL_ABI_PAGE_SIZE. A page that was
+ * never handed out is zero; a returned one must be zeroed by whoever takes it.
  */
 #ifndef HL_SHIM_PAGES_H
 #define HL_SHIM_PAGES_H

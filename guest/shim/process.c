@@ -1,4 +1,5 @@
-/* The one process and its one thread: identity, limits, and the calls that a libc makes at start-up. */
+/* The one process and its one thread: identity, limits, and the calls that a libc makes at
+ * start-up. */
 #include "access.h"
 #include "host.h"
 #include "linux.h"

@@ -1,6 +1,7 @@
 /*
- * A ChaCha20 generator with fast key erasure: of each request's keystream the first 32 bytes become the next key, so that
- * what was given out cannot be computed again from the state left behind.
+ * A ChaCha20 generator with fast key erasure: of each request's keystream the first 32 bytes
+ * become the next key, so that what was given out cannot be computed again from the state left
+ * behind.
  */
 #include "random.h"
 #include "access.h"
@@ -51,7 +52,8 @@ static void random_reseed(struct hl__random_state *random)
     memcpy(random->key, HL__WAKE->seed, sizeof random->key);
 }
 
-/* The next block; the key it came from is gone afterwards. Returns the bytes that may be given out. */
+/* The next block; the key it came from is gone afterwards. Returns the bytes that may be given
+ * out. */
 static const uint8_t *random_block(uint32_t block[16])
 {
     struct hl__random_state *random = &hl__hot.random;

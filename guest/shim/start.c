@@ -1,4 +1,5 @@
-/* Starts the program: loads its segments, builds its stack and auxiliary vector, and says where it begins. */
+/* Starts the program: loads its segments, builds its stack and auxiliary vector, and says where it
+ * begins. */
 #include "start.h"
 #include "clock.h"
 #include "edits.h"
@@ -75,7 +76,7 @@ static uint64_t image_shift(void)
            (plan.start & ~mask);
 }
 
-/* Private memory that starts with the file's bytes. It is written before its final rights are set. */
+/* Private memory that starts with the file's bytes: written before its final rights are set. */
 static void load_copied(const struct hl__elf_segment *segment, uint64_t shift)
 {
     uint64_t start = segment->address + shift, end = start + segment->page_count * HL_ABI_PAGE_SIZE;
@@ -119,7 +120,8 @@ static void load_image(uint64_t shift)
     hl__memory.break_start = hl__memory.break_end = plan.end + shift;
 }
 
-/* Reserves the stack with unmapped pages below, and backs its top for `start_size` bytes and some more. */
+/* Reserves the stack with unmapped pages below, and backs its top for `start_size` bytes and some
+ * more. */
 static void make_stack(uint64_t start_size)
 {
     struct hl__memory *memory = &hl__memory;

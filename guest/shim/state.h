@@ -1,5 +1,6 @@
 /*
- * The state that a warm call touches, kept together on the page of the system call stack, and its offsets for entry.S.
+ * The state that a warm call touches, kept together on the page of the system call stack, and its
+ * offsets for entry.S.
  */
 #ifndef HL_SHIM_STATE_H
 #define HL_SHIM_STATE_H

@@ -1,6 +1,7 @@
 /*
- * Which page of RAM is behind which page of the program's address space: a tree of 1024-way nodes, 4 MiB of addresses per
- * leaf. It holds what the shim gave out, whether or not the program may access it at the moment.
+ * Which page of RAM is behind which page of the program's address space: a tree of 1024-way nodes,
+ * 4 MiB of addresses per leaf. It holds what the shim gave out, whether or not the program may
+ * access it at the moment.
  */
 #ifndef HL_SHIM_TABLE_H
 #define HL_SHIM_TABLE_H

@@ -1,6 +1,6 @@
 /*
- * The program's mappings: disjoint ranges of its address space in ascending order. Pure bookkeeping; neighbours that can
- * be one are one.
+ * The program's mappings: disjoint ranges of its address space in ascending order. Pure
+ * bookkeeping; neighbours that can be one are one.
  */
 #ifndef HL_SHIM_VMA_H
 #define HL_SHIM_VMA_H

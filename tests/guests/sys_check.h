@@ -1,5 +1,5 @@
-/* What the sys_* guests share: one line per behaviour that holds, an exit status of 1 if one does not. Each behaves the same
- * on Linux and in a micro VM. */
+/* What the sys_* guests share: one line per behaviour that holds, an exit status of 1 if one does
+ * not. Each behaves the same on Linux and in a micro VM. */
 #ifndef SYS_CHECK_H
 #define SYS_CHECK_H
 

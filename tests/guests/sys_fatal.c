@@ -1,4 +1,4 @@
-/* Ends in the way that its argument names: by the signal that Linux would send, or with a status. */
+/* Ends in the way that its argument names: by the signal that Linux would send, or a status. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* Signals for faults, from itself, masks, alternate stacks, and what handlers may see and change. */
+/* Signals: for faults, from itself; masks, alternate stacks, what handlers see and change. */
 #define _GNU_SOURCE
 #include "sys_check.h"
 

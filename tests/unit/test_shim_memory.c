@@ -292,8 +292,9 @@ static void faults_are_told_apart(void **state)
     assert_int_equal(hl__memory_fault(0, 0, 1), HL__FAULT_UNMAPPED);
     assert_int_equal(hl__memory_fault(~0ull, 0, 1), HL__FAULT_UNMAPPED);
     assert_int_equal(hl__memory_fault(at, 0, 1), HL__FAULT_RESOLVED);
-    /* The processor may see an old state once, not for ever. */
-    assert_int_equal(hl__memory_fault(at, 0, 1), HL__FAULT_RESOLVED);
+    /* The processor may see an old state for a while, not for ever. */
+    for (unsigned i = 0; i < SPURIOUS_MAX; i++)
+        assert_int_equal(hl__memory_fault(at, 0, 1), HL__FAULT_RESOLVED);
     assert_int_equal(hl__memory_fault(at, 0, 1), HL__FAULT_DENIED);
 }
 
