@@ -43,11 +43,31 @@ static hl_status kvm_vcpu_open(const struct kvm_vm *vm, struct kvm_vcpu *vcpu, u
     return HL_OK;
 }
 
+/*
+ * The guest's time-stamp counter shall be the host's: the core tells guests the time in its terms. Where the hardware has an offset, KVM starts the counter at 0.
+ * Kernels before 5.16 have no way to set the offset; there the counter itself is set, which is off by the time that takes.
+ */
+static void kvm_vcpu_share_tsc(const struct kvm_vcpu *vcpu)
+{
+    const uint64_t offset = 0;
+    const struct kvm_device_attr attribute = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } counter = {.head.nmsrs = 1, .entry.index = 0x10 /* IA32_TIME_STAMP_COUNTER */};
+    if (hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_SET_DEVICE_ATTR, &attribute) == 0)
+        return;
+    counter.entry.data = __builtin_ia32_rdtsc();
+    (void)hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_SET_MSRS, &counter);
+}
+
 static hl_status kvm_vcpu_prepare(struct kvm_vcpu *vcpu, hl_error *err)
 {
-    if (hl__kvm_host.cpuid_needed &&
-        hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_SET_CPUID2, &hl__kvm_host.cpuid) < 0)
-        return hl__error_os(err, HL_SYSTEM, errno, "KVM_SET_CPUID2", "cannot set up a vCPU");
+    if (hl__kvm_host.cpuid_needed) {
+        if (hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_SET_CPUID2, &hl__kvm_host.cpuid) < 0)
+            return hl__error_os(err, HL_SYSTEM, errno, "KVM_SET_CPUID2", "cannot set up a vCPU");
+        kvm_vcpu_share_tsc(vcpu);
+    }
     struct kvm_sregs sregs;
     if (hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_GET_SREGS, &sregs) < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "KVM_GET_SREGS", "cannot read a new vCPU");
