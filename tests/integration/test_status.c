@@ -1,4 +1,7 @@
-/* Every status of the API's list is provoked once. test-labels: bed */
+/*
+ * Every status of the API's list is provoked once.
+ * test-labels: bed
+ */
 #include "driver/override.h"
 #include "fixture.h"
 #include <elf.h>
