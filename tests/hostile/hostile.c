@@ -1,0 +1,139 @@
+/* What the hostile tests share. */
+#include "hostile.h"
+#include <hyperlight/driver.h>
+#include <cpuid.h>
+#include <stdlib.h>
+
+static void keep_fingerprint(struct hostile *hostile)
+{
+    assert_status(HL_OK, hl_sandbox_restore(hostile->victim, hostile->snapshot, &fixture_error));
+    hl_value print = fixture_call(hostile->victim, "fingerprint", NO_ARGUMENTS);
+    assert_int_equal(print.type, HL_TYPE_BYTES);
+    hostile->fingerprint_size = print.as.bytes.size;
+    hostile->fingerprint = malloc(print.as.bytes.size);
+    memcpy(hostile->fingerprint, print.as.bytes.data, print.as.bytes.size);
+    hl_value_free(&print);
+}
+
+static void learn_places(struct hostile *hostile)
+{
+    hl_value list = fixture_call(hostile->victim, "places", NO_ARGUMENTS);
+    assert_int_equal(list.as.list.count, PLACE_COUNT);
+    for (size_t i = 0; i < PLACE_COUNT; i++)
+        hostile->places[i] = list.as.list.items[i].as.u64;
+    hl_value_free(&list);
+}
+
+static bool runs_in_emulator(void)
+{
+    unsigned eax, name[3];
+    __cpuid(0x40000000, eax, name[0], name[1], name[2]);
+    return memcmp(name, "TCGTCGTCGTCG", sizeof name) == 0;
+}
+
+int hostile_set_up_with(void **state, const hl_sandbox_options *options)
+{
+    static struct hostile hostile;
+    hl_driver_info info = {.size = sizeof info};
+    assert_status(HL_OK, hl_driver_probe(hl_driver_name(0), &info, &fixture_error));
+    hostile = (struct hostile){.page_table = info.virtualization == HL_VIRTUALIZATION_PAGE_TABLE,
+                               .emulated = runs_in_emulator(),
+                               .umip = (info.capabilities & HL_CAPABILITY_UMIP) != 0};
+    hostile.victim = fixture_sandbox("hostile_agent.musl", options);
+    hostile.neighbour = fixture_sandbox("hostile_agent.musl", options);
+    learn_places(&hostile);
+    assert_status(HL_OK, hl_sandbox_snapshot(hostile.victim, &hostile.snapshot, &fixture_error));
+    keep_fingerprint(&hostile);
+    *state = &hostile;
+    return 0;
+}
+
+int hostile_set_up(void **state)
+{
+    return hostile_set_up_with(state, NULL);
+}
+
+int hostile_tear_down(void **state)
+{
+    struct hostile *hostile = *state;
+    hl_sandbox_free(hostile->victim);
+    hl_sandbox_free(hostile->neighbour);
+    hl_snapshot_free(hostile->snapshot);
+    free(hostile->fingerprint);
+    return 0;
+}
+
+static int signal_of(enum outcome outcome)
+{
+    switch (outcome) {
+    case DE:
+    case MF:
+    case XM:
+        return SIGFPE;
+    case DB:
+    case BP:
+        return SIGTRAP;
+    case UD:
+        return SIGILL;
+    case NP:
+    case SS:
+    case AC:
+        return SIGBUS;
+    default:
+        return SIGSEGV;
+    }
+}
+
+void hostile_check_fault(enum outcome outcome, uint64_t address, uint64_t instruction)
+{
+    const hl_error *error = &fixture_error;
+    uint64_t expected_address = outcome == PF ? address : 0;
+    if (error->fault_vector != outcome || error->fault_address != expected_address || error->instruction_pointer != instruction ||
+        error->signal != signal_of(outcome))
+        fail_msg("expected vector %d, address %#llx, instruction %#llx, signal %d; got '%s'", outcome, (unsigned long long)expected_address,
+                 (unsigned long long)instruction, signal_of(outcome), error->message);
+}
+
+void hostile_status(struct hostile *hostile, hl_status status, const char *function, const hl_value *arguments, size_t count)
+{
+    fixture_expect(status, hostile->victim, function, arguments, count);
+}
+
+void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t address, uint64_t instruction, const char *function,
+                    const hl_value *arguments, size_t count)
+{
+    hl_status status = outcome == RUNS ? HL_OK : outcome == VIOLATES ? HL_GUEST_VIOLATION : outcome == HANGS ? HL_TIMED_OUT : HL_GUEST_FAULT;
+    hostile_status(hostile, status, function, arguments, count);
+    if (status == HL_GUEST_FAULT)
+        hostile_check_fault(outcome, address, instruction);
+}
+
+void hostile_aftermath(struct hostile *hostile)
+{
+    assert_status(HL_OK, hl_sandbox_restore(hostile->victim, hostile->snapshot, &fixture_error));
+    hl_value print = fixture_call(hostile->victim, "fingerprint", NO_ARGUMENTS);
+    assert_int_equal(print.as.bytes.size, hostile->fingerprint_size);
+    assert_memory_equal(print.as.bytes.data, hostile->fingerprint, hostile->fingerprint_size);
+    hl_value_free(&print);
+    fixture_honest_call(hostile->victim);
+    fixture_honest_call(hostile->neighbour);
+}
+
+int64_t hostile_raw_result(struct hostile *hostile, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+    hl_value reply = fixture_call(hostile->victim, "raw", ARGUMENTS(hl_value_u64(op), hl_value_u64(a0), hl_value_u64(a1), hl_value_u64(a2), hl_value_u64(a3)));
+    assert_int_equal(reply.type, HL_TYPE_I64);
+    return reply.as.i64;
+}
+
+void hostile_raw(struct hostile *hostile, hl_status status, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+    hostile_status(hostile, status, "raw", ARGUMENTS(hl_value_u64(op), hl_value_u64(a0), hl_value_u64(a1), hl_value_u64(a2), hl_value_u64(a3)));
+    hostile_aftermath(hostile);
+}
+
+void hostile_poke(struct hostile *hostile, uint64_t address, const void *data, size_t size)
+{
+    hl_value reply = fixture_call(hostile->victim, "poke", ARGUMENTS(hl_value_u64(address), hl_value_bytes(data, size)));
+    hl_value_free(&reply);
+}
