@@ -69,9 +69,20 @@ hl__hot:
 2:
     .endm
 
+/* Segment selectors that a program loaded: not every hypervisor takes them from the host. Clobbers
+ * rax; the bases of FS and GS must be set afterwards. */
+    .macro CLEAR_SEGMENTS
+    xor %eax, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %fs
+    mov %eax, %gs
+    .endm
+
     .text
     .globl hl__start
 hl__start:
+    CLEAR_SEGMENTS
     lea hl__syscall_stack_top(%rip), %rsp
     xor %ebp, %ebp
     cld
@@ -168,10 +179,11 @@ hl__door_call:
 3:  mov $-EINVAL, %rax
     ret
 
-/* After a restore: no register is what it was, so first of all the last caller's vector state
- * goes. */
+/* After a restore: no register is what it was, so first of all the last caller's segments and
+ * vector state go. */
     .globl hl__wake
 hl__wake:
+    CLEAR_SEGMENTS
     CLEAR_VECTOR_STATE
     ldmxcsr hl__hot + HOT_REST_MXCSR(%rip)
     fldcw hl__hot + HOT_REST_X87_CONTROL(%rip)
