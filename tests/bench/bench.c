@@ -7,6 +7,7 @@
 #include <hyperlight/hyperlight.h>
 #include <jansson.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -148,13 +149,32 @@ static size_t choose_cold_pages(const struct options *options, const struct floo
     return pages > floor->cold_pages_max ? floor->cold_pages_max : pages;
 }
 
+/*
+ * Floor and library run on the same processor while they are compared: two processors of a busy machine differ. `everywhere`
+ * receives where the process may run otherwise. A failure only makes the comparison noisier.
+ */
+static void pin(cpu_set_t *everywhere)
+{
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    sched_getaffinity(0, sizeof *everywhere, everywhere);
+    sched_setaffinity(0, sizeof here, &here);
+}
+
+static void unpin(const cpu_set_t *everywhere)
+{
+    sched_setaffinity(0, sizeof *everywhere, everywhere);
+}
+
 static bool measure(const struct options *options, struct floor_process *floor,
-                    struct results *results)
+                    const cpu_set_t *everywhere, struct results *results)
 {
     struct subject *subject = subject_open(options->guest_path);
     results->cold_pages = choose_cold_pages(options, floor, subject);
-    bool ok = measure_ratios(floor, subject, &options->effort, results) &&
-              measure_others(subject, &options->effort, results);
+    bool ok = measure_ratios(floor, subject, &options->effort, results);
+    unpin(everywhere);
+    ok = ok && measure_others(subject, &options->effort, results);
     subject_close(subject);
     return ok;
 }
@@ -403,7 +423,10 @@ int main(int argc, char **argv)
     handle_signals();
     struct floor_process floor;
     struct results results = {0};
-    bool ok = floor_start(&floor, options.floor_path) && measure(&options, &floor, &results) &&
+    cpu_set_t everywhere;
+    pin(&everywhere);
+    bool ok = floor_start(&floor, options.floor_path) &&
+              measure(&options, &floor, &everywhere, &results) &&
               report(&options, &results, &floor);
     floor_stop(&floor);
     free_results(&results);
