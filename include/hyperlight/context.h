@@ -18,7 +18,7 @@ typedef enum hl_log_level {
     HL_LOG_WARN = 2,
     HL_LOG_INFO = 3,
     HL_LOG_DEBUG = 4,
-    HL_LOG_TRACE = 5, /**< Also the system calls that the shim does not serve, and every exit. */
+    HL_LOG_TRACE = 5, /**< Also the system calls that the shim does not serve; see hl_sandbox_options::trace. */
     HL_LOG_NONE = 6   /**< In options: nothing at all. */
 } hl_log_level;
 
@@ -36,7 +36,8 @@ typedef enum hl_log_source {
  * @param line    One line without a newline, NUL-terminated, at most HL_LOG_LINE_MAX bytes; valid during the call only.
  * @param user    As given with the sink.
  *
- * Called on whichever thread is in the library, several at a time. It must not call the library.
+ * Called on whichever thread is in the library, several at a time. It must not call the library. Lines of the guest
+ * count as its output (hl_sandbox_options::output_size_max).
  */
 typedef void (*hl_log_sink)(hl_log_level level, hl_log_source source, const char *line, void *user);
 
@@ -61,12 +62,13 @@ HL_BEGIN_DECLS
  * @param options  NULL: defaults.
  * @param context  Receives the context; release it with hl_context_free().
  *
- * The first context of a process installs a handler for the kick signal, the only process-wide setting that the library
- * touches; it stays until the last context is gone. Contexts that live at the same time share that signal: one that asks for another is refused.
- * A watchdog thread, with all signals blocked, starts with the first call that has a deadline.
+ * The first context of a process installs a handler for the kick signal, the only process-wide setting that the
+ * library touches; it stays until the last context is gone. Contexts that live at the same time share that signal:
+ * one that asks for another is refused. A watchdog thread, with all signals blocked, starts with the first call that
+ * has a deadline.
  *
- * @return HL_OK; HL_INVALID_ARGUMENT; HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD (the message says what
- * is missing and how to get it); HL_SIGNAL_IN_USE; HL_OUT_OF_MEMORY; HL_SYSTEM. Any thread.
+ * @return HL_OK; HL_INVALID_ARGUMENT; HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD (the message says
+ * what is missing and how to get it); HL_SIGNAL_IN_USE; HL_OUT_OF_MEMORY; HL_SYSTEM. Any thread.
  */
 HL_API HL_MUST_CHECK hl_status hl_context_new(const hl_context_options *options, hl_context **context, hl_error *err);
 

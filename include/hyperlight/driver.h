@@ -27,7 +27,8 @@ typedef struct hl_driver_info {
     uint64_t tsc_khz;                 /**< Rate of the guest's time-stamp counter; 0 if unknown. */
     uint32_t vcpus_max;               /**< Most vCPUs in one VM; 0 if unknown. */
     uint32_t memory_slots_max;        /**< Most memory slots in one VM; 0 if unknown. */
-    char detail[256];                 /**< One line for a person: what was found, or what is missing and how to get it. */
+    char detail[256];                 /**< One line for a person: what was found, or what is missing and how to get
+                                           it. */
 } hl_driver_info;
 
 #define HL_CAPABILITY_DIRTY_LOG (1u << 0)      /**< Dirtied pages can be found out. */
@@ -47,10 +48,12 @@ HL_API size_t hl_driver_count(void);
 HL_API const char *hl_driver_name(size_t index);
 
 /**
- * @brief Finds out what a driver can do on this machine. Creates and destroys a small VM; the first time takes about 2 ms.
+ * @brief Finds out what a driver can do on this machine. Creates and destroys a small VM; the first time takes about
+ * 2 ms.
  * @param name  Name of the driver.
  * @param info  Filled in; `info->size` must be set. Also filled in if the driver is not usable: see `info->status`.
- * @return HL_OK if the probe could be made (usable or not), HL_INVALID_ARGUMENT for an unknown name or size. Any thread.
+ * @return HL_OK if the probe could be made (usable or not), HL_INVALID_ARGUMENT for an unknown name or size. Any
+ * thread.
  */
 HL_API HL_MUST_CHECK hl_status hl_driver_probe(const char *name, hl_driver_info *info, hl_error *err);
 
@@ -70,8 +73,8 @@ typedef void (*hl_driver_selftest_report)(void *user, const char *name, bool pas
  * @param name    Name of the driver, or NULL for the first one that is usable.
  * @param report  Called on this thread with each result; may be NULL.
  * @param user    Handed to `report`.
- * @return HL_OK if all passed; HL_SYSTEM if one failed; HL_INVALID_ARGUMENT for an unknown name; or why the driver is not
- * usable: HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD. Any thread.
+ * @return HL_OK if all passed; HL_SYSTEM if one failed; HL_INVALID_ARGUMENT for an unknown name; or why the driver is
+ * not usable: HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD. Any thread.
  */
 HL_API HL_MUST_CHECK hl_status hl_driver_selftest(const char *name, hl_driver_selftest_report report, void *user,
                                                   hl_error *err);

@@ -11,7 +11,8 @@
  * Every status of the library: X(name, number, poisons, meaning).
  *
  * They are grouped by what the caller can do. `poisons` says whether a sandbox that answered with this status is
- * poisoned afterwards: only hl_sandbox_restore() and hl_sandbox_free() work on it then. Numbers never change.
+ * poisoned afterwards: only hl_sandbox_restore() and hl_sandbox_free() work on it then. A status of a call that was
+ * refused before the guest ran never poisons; hl_sandbox_status() tells how it is. Numbers never change.
  */
 #define HL_STATUS_LIST(X)                                                                                              \
     X(OK, 0, 0, "success")                                                                                             \
@@ -73,8 +74,10 @@ typedef struct hl_error {
     hl_status status;               /**< What the function returned. */
     int os_error;                   /**< errno of the failed system call, or 0. */
     int exit_code;                  /**< Guest's exit code with HL_GUEST_EXITED, else 0. */
-    int signal;                     /**< Linux number of the guest's fatal signal (HL_GUEST_FAULT, HL_GUEST_ABORTED), else 0. */
-    uint32_t fault_vector;          /**< Hardware exception number with HL_GUEST_FAULT; HL_NO_VECTOR if there was none. */
+    int signal;                     /**< Linux number of the guest's fatal signal (HL_GUEST_FAULT, HL_GUEST_ABORTED),
+                                         else 0. */
+    uint32_t fault_vector;          /**< Hardware exception number with HL_GUEST_FAULT; HL_NO_VECTOR if there was
+                                         none. */
     uint64_t fault_address;         /**< Address whose access faulted (page faults), else 0. */
     uint64_t instruction_pointer;   /**< Guest instruction that faulted, else 0. */
     const char *source;             /**< Static name of the library function or system call that failed, or NULL. */

@@ -23,8 +23,10 @@ typedef struct hl_program_options {
     size_t size;                      /**< sizeof(hl_program_options). */
     hl_context *context;              /**< NULL: the default context, made at first use. */
     const char *const *arguments;     /**< NULL-terminated argv; NULL: the program's name alone. */
-    const char *const *environment;   /**< NULL-terminated "NAME=value" strings; NULL: none. The host's is never passed. */
-    const char *name;                 /**< What messages call it, and argv[0] by default; NULL: the path's last part, or "program". */
+    const char *const *environment;   /**< NULL-terminated "NAME=value" strings; NULL: none. The host's is never
+                                           passed. */
+    const char *name;                 /**< What messages call it, and argv[0] by default; NULL: the path's last part,
+                                           or "program". */
 } hl_program_options;
 
 HL_BEGIN_DECLS
@@ -37,11 +39,12 @@ HL_BEGIN_DECLS
  *
  * The host application parses nothing of it: a file that is no good is found out, inside the VM, by hl_sandbox_new().
  *
- * @return HL_OK; HL_PROGRAM_UNREADABLE (the message names the file and the reason); HL_PROGRAM_TOO_LARGE; HL_INVALID_ARGUMENT;
- * HL_OUT_OF_MEMORY; HL_SYSTEM; with the default context also the failures of hl_context_new(). Any thread.
+ * @return HL_OK; HL_PROGRAM_UNREADABLE (the message names the file and the reason); HL_PROGRAM_TOO_LARGE;
+ * HL_INVALID_ARGUMENT; HL_OUT_OF_MEMORY; HL_SYSTEM; with the default context also the failures of hl_context_new().
+ * Any thread.
  */
-HL_API HL_MUST_CHECK hl_status hl_program_open(const char *path, const hl_program_options *options, hl_program **program,
-                                               hl_error *err);
+HL_API HL_MUST_CHECK hl_status hl_program_open(const char *path, const hl_program_options *options,
+                                               hl_program **program, hl_error *err);
 
 /**
  * @brief As hl_program_open(), from `size` bytes in memory, which are copied.

@@ -2,8 +2,8 @@
  * @file value.h
  * @brief Typed values that cross the boundary between host and guest. The same header serves both sides.
  *
- * A value is a plain structure. The constructors below borrow: the strings, bytes, items and entries that they name must
- * live as long as the value is used. A value that a call returns owns what it points to: release it with
+ * A value is a plain structure. The constructors below borrow: the strings, bytes, items and entries that they name
+ * must live as long as the value is used. A value that a call returns owns what it points to: release it with
  * hl_value_free(). Freeing a borrowed value does nothing.
  */
 #ifndef HYPERLIGHT_VALUE_H
@@ -76,7 +76,10 @@ struct hl_entry {
     hl_value value;
 };
 
-/** Signature of a function: what it takes and gives. */
+/**
+ * Signature of a function: what it takes and gives. Arguments are checked before the function is reached; the result
+ * of a host function before the guest gets it; the result of a guest function is not checked.
+ */
 typedef struct hl_signature {
     const hl_type *parameters; /**< `parameter_count` types; may be NULL if that is 0. */
     size_t parameter_count;    /**< At most HL_PARAMETERS_MAX. */
