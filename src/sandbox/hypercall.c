@@ -193,6 +193,8 @@ static enum hl__step refuse(hl_sandbox *sandbox, const struct hl_abi_call *call,
     uint64_t size = call->arg[2] < sizeof raw ? call->arg[2] : sizeof raw;
     if (call->arg[0] == 0 || call->arg[0] >= HL_ABI_REFUSAL_COUNT || !hl__space_read(sandbox->space, call->arg[1], raw, size))
         return hl__guest_violation(status, err, "a malformed refusal");
+    if (call->arg[0] != HL_ABI_REFUSAL_MEMORY && sandbox->guest.phase != HL__PHASE_MAIN)
+        return hl__guest_violation(status, err, "the program was refused after its first rest");
     hl__text_escape(text, sizeof text, raw, size);
     if (call->arg[0] == HL_ABI_REFUSAL_MEMORY)
         *status = hl__error_set(err, HL_MEMORY_LIMIT, "hl_sandbox_call", "'%s' used up its memory of %llu bytes; raise memory_size",

@@ -112,6 +112,9 @@ enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *ca
 static int64_t read_memory(hl_sandbox *sandbox, char *out, size_t size)
 {
     const hl_stream *stream = &sandbox->options.stdin_stream;
+    /* The position may be a snapshot's, whose sandbox had more input. */
+    if (sandbox->guest.stdin_position >= stream->data_size)
+        return 0;
     uint64_t rest = stream->data_size - sandbox->guest.stdin_position;
     size_t part = rest < size ? (size_t)rest : size;
     memcpy(out, (const char *)stream->data + sandbox->guest.stdin_position, part);

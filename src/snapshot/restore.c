@@ -115,7 +115,7 @@ static void restore_guest_state(hl_sandbox *sandbox, const hl_snapshot *snapshot
 {
     hl__space *space = sandbox->space;
     size_t words = hl__bitmap_words(space->ram_size / HL__PAGE);
-    memcpy(space->touched, snapshot->pages, words * sizeof(uint64_t));
+    memcpy(space->touched, snapshot->touched, words * sizeof(uint64_t));
     memset(space->host_dirty, 0, words * sizeof(uint64_t));
     space->ram_free_offset = snapshot->ram_free_offset;
     hl__exports_ref(snapshot->guest.exports);
@@ -139,6 +139,16 @@ static hl_status restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_er
     return status;
 }
 
+/* Room for tables depends on the options of a sandbox. */
+static hl_status check_tables(const hl__space *space, const hl_snapshot *snapshot, hl_error *err)
+{
+    if (snapshot->table_count <= space->tables_max)
+        return HL_OK;
+    return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore",
+                         "the snapshot needs %u page tables, the sandbox has room for %u; give it the request_size_max of the snapshot's sandbox",
+                         snapshot->table_count, space->tables_max);
+}
+
 static hl_status check_compatible(const hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     if (snapshot->program != sandbox->vm->program)
@@ -147,7 +157,7 @@ static hl_status check_compatible(const hl_sandbox *sandbox, const hl_snapshot *
     if (snapshot->memory_size != sandbox->space->ram_size)
         return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore", "the snapshot has %llu bytes of memory, the sandbox %llu",
                              (unsigned long long)snapshot->memory_size, (unsigned long long)sandbox->space->ram_size);
-    return HL_OK;
+    return check_tables(sandbox->space, snapshot, err);
 }
 
 hl_status hl_sandbox_restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
@@ -187,6 +197,10 @@ hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot, 
     hl_status status = hl__sandbox_new_in(vm, options, &sandbox, err);
     if (status)
         return status;
+    if ((status = check_tables(sandbox->space, snapshot, err))) {
+        hl_sandbox_free(sandbox);
+        return status;
+    }
     restore_tables(sandbox, snapshot, NULL);
     hl__space_forget_changes(sandbox->space);
     restore_guest_state(sandbox, snapshot);

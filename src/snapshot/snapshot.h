@@ -15,6 +15,7 @@ struct hl_snapshot {
     const uint8_t *memory;       /* the file, mapped read-only */
     uint64_t memory_size;
     uint64_t *pages;             /* RAM pages that are in the file: one bit each; all others are zero */
+    uint64_t *touched;           /* RAM pages that the guest could have written by then: a sandbox that returns may write them without the host's knowing */
     _Atomic uint64_t *hot;       /* hint: pages that sandboxes of this snapshot were seen to write */
     uint64_t page_count;
     uint64_t ram_free_offset;

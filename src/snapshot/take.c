@@ -83,9 +83,11 @@ static hl_status fill(hl_snapshot *snapshot, const hl_sandbox *sandbox, hl_error
     snapshot->guest = sandbox->guest;
     hl__exports_ref(snapshot->guest.exports);
     snapshot->pages = calloc(words, sizeof *snapshot->pages);
+    snapshot->touched = calloc(words, sizeof *snapshot->touched);
     snapshot->hot = calloc(words, sizeof *snapshot->hot);
-    if (!snapshot->pages || !snapshot->hot)
+    if (!snapshot->pages || !snapshot->touched || !snapshot->hot)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot", "no memory for the bitmaps of a snapshot");
+    memcpy(snapshot->touched, space->touched, words * sizeof *snapshot->touched);
     if ((status = copy_options(snapshot, sandbox, err)) || (status = copy_tables(snapshot, space, err)))
         return status;
     return make_file(snapshot, space, err);
@@ -101,6 +103,7 @@ static void snapshot_destroy(hl_snapshot *snapshot)
     hl__context_unref(snapshot->context);
     free(snapshot->stdin_data);
     free(snapshot->pages);
+    free(snapshot->touched);
     free((void *)snapshot->hot);
     free(snapshot->tables);
     free(snapshot);
