@@ -51,6 +51,16 @@ static bool map_shim_data(hl__space *space)
            map_ram(space, HL_ABI_SHIM_DATA_ADDRESS + after, after, shim->data_memory_size - after);
 }
 
+/* The guest binary, in large pages as far as it fills them: nothing is mapped that has no memory behind it. */
+static bool map_program(hl__space *space)
+{
+    const hl_program *program = space->vm->program;
+    uint64_t size = page_round(program->program_size), large = size & ~(HL__LARGE_PAGE - 1);
+    uint64_t gpa = HL__GPA_IMAGE + program->program_offset, flags = HL__PTE_USER | HL__PTE_NO_EXECUTE;
+    return map_range(space, HL_ABI_PROGRAM_ADDRESS, gpa, large, flags | HL__PTE_LARGE) &&
+           map_range(space, HL_ABI_PROGRAM_ADDRESS + large, gpa + large, size - large, flags);
+}
+
 /* Everything whose place the contract fixes. */
 static bool map_runtime(hl__space *space, uint64_t boot_size)
 {
@@ -66,8 +76,7 @@ static bool map_runtime(hl__space *space, uint64_t boot_size)
            map_ram(space, HL_ABI_BOOT_ADDRESS, boot, page_round(boot_size)) &&
            map_range(space, HL_ABI_WAKE_ADDRESS, space->tables_gpa - HL__PAGE, HL__PAGE, read_only) &&
            map_range(space, HL_ABI_SYSCALL_ADDRESS, hl__system_gpa(HL__SYSTEM_SYSCALL), HL__PAGE, read_only) &&
-           map_range(space, HL_ABI_PROGRAM_ADDRESS, HL__GPA_IMAGE + vm->program->program_offset, vm->program->program_size,
-                     read_only | HL__PTE_LARGE);
+           map_program(space);
 }
 
 static bool bitmaps_new(hl__space *space)
