@@ -1,0 +1,18 @@
+/* What the process holds of the system: a test counts before and after, and nothing may be left. */
+#ifndef HL_TESTS_CENSUS_H
+#define HL_TESTS_CENSUS_H
+
+struct census {
+    unsigned descriptors, mappings, threads;
+};
+
+struct census census_take(void);
+
+/* Fails the test unless the process comes to hold no more than `before` within a few seconds: the kernel ends the threads of
+ * a VM in its own time. */
+void census_expect(const struct census *before);
+
+/* As many descriptors as the system allows this process. */
+void census_raise_limits(void);
+
+#endif
