@@ -57,11 +57,21 @@ static void check_kept(hl__space *space, uint32_t table, uint64_t *entry, void *
         check->refused = true;
 }
 
-static bool keep_allowed(hl__space *space, const struct hl_abi_edit *edit)
+static bool overlap(const struct hl_abi_edit *one, const struct hl_abi_edit *other)
 {
+    return one->address < other->address + other->page_count * HL__PAGE && other->address < one->address + one->page_count * HL__PAGE;
+}
+
+/* What is kept is what the tables hold now and what the `before` edits ahead of it in the batch put there. */
+static bool keep_allowed(hl__space *space, const struct hl_abi_edit *edits, size_t before)
+{
+    const struct hl_abi_edit *edit = &edits[before];
     struct keep_check check = {(edit->rights & HL_ABI_RIGHT_WRITE) != 0, false};
-    if (edit->source == HL_ABI_SOURCE_KEEP && check.write)
-        hl__tables_each(space, edit->address, edit->page_count, check_kept, &check);
+    if (edit->source != HL_ABI_SOURCE_KEEP || !check.write)
+        return true;
+    hl__tables_each(space, edit->address, edit->page_count, check_kept, &check);
+    for (size_t i = 0; i < before; i++)
+        check.refused |= edits[i].source == HL_ABI_SOURCE_PROGRAM && overlap(&edits[i], edit);
     return !check.refused;
 }
 
@@ -71,18 +81,23 @@ static uint64_t rights_flags(uint32_t rights)
            (rights & HL_ABI_RIGHT_EXECUTE ? 0 : HL__PTE_NO_EXECUTE);
 }
 
-/* Makes the tables that an addition needs, so that applying it cannot fail. Returns how many of its pages are not present yet, or -1. */
+static bool maps_ram(const hl__space *space, uint64_t entry)
+{
+    return (entry & HL__PTE_PRESENT) && hl__space_owns_ram(space, entry & HL__PTE_ADDRESS);
+}
+
+/* Makes the tables that an addition needs, so that applying it cannot fail. Returns how many of its pages do not map RAM yet, or -1. */
 static int64_t make_tables(hl__space *space, const struct hl_abi_edit *edit)
 {
-    int64_t absent = 0;
+    int64_t more = 0;
     for (uint64_t page = 0; page < edit->page_count; page++) {
         uint32_t table;
         uint64_t *entry = hl__tables_make(space, edit->address + page * HL__PAGE, 1, &table);
         if (!entry)
             return -1;
-        absent += !(*entry & HL__PTE_PRESENT);
+        more += !maps_ram(space, *entry);
     }
-    return absent;
+    return more;
 }
 
 static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t count)
@@ -91,16 +106,16 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
     for (size_t i = 0; i < count; i++) {
         const struct hl_abi_edit *edit = &edits[i];
         if (!range_allowed(edit->address, edit->page_count) || !source_allowed(space, edit) || !rights_allowed(edit) ||
-            !keep_allowed(space, edit))
+            !keep_allowed(space, edits, i))
             return -EINVAL;
     }
     for (size_t i = 0; i < count; i++) {
         if (edits[i].source != HL_ABI_SOURCE_RAM && edits[i].source != HL_ABI_SOURCE_PROGRAM)
             continue;
-        int64_t absent = make_tables(space, &edits[i]);
-        if (absent < 0)
+        int64_t more = make_tables(space, &edits[i]);
+        if (more < 0)
             return -ENOMEM;
-        added += edits[i].source == HL_ABI_SOURCE_RAM ? (uint64_t)absent : 0;
+        added += edits[i].source == HL_ABI_SOURCE_RAM ? (uint64_t)more : 0;
     }
     return space->mapped_pages + added > space->ram_size / HL__PAGE ? -ENOMEM : 0;
 }

@@ -236,17 +236,26 @@ const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space)
     return (const struct hl_abi_mailbox *)(space->ram + mailbox_offset(space));
 }
 
+static void unmap_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+{
+    (void)user;
+    hl__tables_set(space, table, entry, 0);
+}
+
 bool hl__space_transfer_grow(hl__space *space, uint64_t size)
 {
-    uint64_t wanted = page_round(size), more;
+    uint64_t wanted = page_round(size), more, address = HL_ABI_TRANSFER_ADDRESS + space->transfer_size;
     if (wanted <= space->transfer_size)
         return true;
     more = wanted - space->transfer_size;
     if (wanted > space->vm->config.transfer_size_max || space->mapped_pages + more / HL__PAGE > space->ram_size / HL__PAGE)
         return false;
-    if (!map_range(space, HL_ABI_TRANSFER_ADDRESS + space->transfer_size, hl__space_transfer_gpa(space) + space->transfer_size, more,
-                   HL__PTE_USER | HL__PTE_WRITE | HL__PTE_NO_EXECUTE))
+    if (!map_range(space, address, hl__space_transfer_gpa(space) + space->transfer_size, more,
+                   HL__PTE_USER | HL__PTE_WRITE | HL__PTE_NO_EXECUTE)) {
+        /* The tables ran out: a guest can bring that about, and must not keep memory that hl__space_transfer_drop does not know of. */
+        hl__tables_each(space, address, more / HL__PAGE, unmap_page, NULL);
         return false;
+    }
     space->transfer_size = wanted;
     return true;
 }
@@ -254,12 +263,6 @@ bool hl__space_transfer_grow(hl__space *space, uint64_t size)
 uint8_t *hl__space_transfer(const hl__space *space)
 {
     return space->vm->transfer + space->index * space->vm->config.transfer_size_max;
-}
-
-static void unmap_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
-{
-    (void)user;
-    hl__tables_set(space, table, entry, 0);
 }
 
 void hl__space_transfer_drop(hl__space *space)

@@ -18,6 +18,8 @@ static uint32_t table_below(const hl__space *space, uint64_t entry)
 uint64_t *hl__tables_find(const hl__space *space, uint64_t address, int *level)
 {
     uint32_t table = 0;
+    if (address >> 47)
+        return NULL; /* not user mode's half: the bits above would be ignored here, but fault there */
     for (*level = 4; table != UINT32_MAX; --*level) {
         uint64_t *entry = &hl__table_entries(space, table)[table_index(address, *level)];
         if (!(*entry & HL__PTE_PRESENT))

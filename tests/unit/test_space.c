@@ -1,0 +1,159 @@
+/* Address spaces without a hypervisor: edits that meet in one batch, what counts as memory, transfer memory that runs out of tables. */
+#include "context/context.h"
+#include "doubles/fake_driver.h"
+#include "doubles/space_check.h"
+#include "driver/override.h"
+
+#include <errno.h>
+#include <hyperlight/context.h>
+#include <hyperlight/program.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MEMORY_SIZE (UINT64_C(8) << 20)
+#define TRANSFER_SIZE_MAX (UINT64_C(6) << 20)
+#define ADDRESS HL_ABI_USER_START
+
+static hl_program *program;
+
+static int setup(void **state)
+{
+    static const uint8_t binary[20000];
+    hl_driver_info info;
+    struct hl__machine machine;
+    hl_context *context;
+    hl__vm *vm;
+    fake_driver_describe(true, &info, &machine);
+    hl__driver_override(&fake_driver, &info, &machine);
+    assert_int_equal(hl_context_new(NULL, &context, NULL), HL_OK);
+    const hl_program_options options = {.size = sizeof options, .context = context};
+    assert_int_equal(hl_program_from_memory(binary, sizeof binary, &options, &program, NULL),
+                     HL_OK);
+    const hl__vm_config config = {
+        .memory_size = MEMORY_SIZE, .transfer_size_max = TRANSFER_SIZE_MAX, .members_max = 1};
+    assert_int_equal(hl__vm_new(context, program, &config, &vm, NULL), HL_OK);
+    assert_int_equal(hl__space_new(vm, 100, (hl__space **)state, NULL), HL_OK);
+    hl__vm_unref(vm);
+    hl_context_free(context);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    hl__space_free(*state);
+    hl_program_free(program);
+    hl__driver_override(NULL, NULL, NULL);
+    return 0;
+}
+
+static struct hl_abi_edit edit(uint64_t address, uint32_t source, uint64_t offset, uint32_t rights)
+{
+    return (struct hl_abi_edit){address, 1, offset, source, rights};
+}
+
+static void assert_sound(const hl__space *space)
+{
+    const char *wrong = space_check(space);
+    if (wrong)
+        fail_msg("%s", wrong);
+}
+
+static bool is_present(const hl__space *space, uint64_t address)
+{
+    char byte;
+    return hl__space_read(space, address, &byte, 1);
+}
+
+static void test_keep_does_not_make_the_program_writable(void **state)
+{
+    const struct hl_abi_edit batch[] = {edit(ADDRESS, HL_ABI_SOURCE_PROGRAM, 0, HL_ABI_RIGHT_READ),
+                                        edit(ADDRESS, HL_ABI_SOURCE_KEEP, 0, HL_ABI_RIGHT_WRITE)};
+    assert_int_equal(hl__space_edit(*state, batch, 2), -EINVAL);
+    assert_false(is_present(*state, ADDRESS));
+    assert_int_equal(hl__space_edit(*state, &batch[0], 1), 0);
+    assert_int_equal(hl__space_edit(*state, &batch[1], 1), -EINVAL);
+    assert_false(hl__space_writable(*state, ADDRESS, 1));
+    assert_sound(*state);
+}
+
+static void test_keep_changes_memory_of_the_same_batch(void **state)
+{
+    hl__space *space = *state;
+    const struct hl_abi_edit batch[] = {
+        edit(ADDRESS, HL_ABI_SOURCE_RAM, space->ram_free_offset, HL_ABI_RIGHT_READ),
+        edit(ADDRESS, HL_ABI_SOURCE_KEEP, 0, HL_ABI_RIGHT_WRITE)};
+    assert_int_equal(hl__space_edit(space, batch, 2), 0);
+    assert_true(hl__space_writable(space, ADDRESS, HL__PAGE));
+    assert_sound(space);
+}
+
+static void test_memory_in_the_program_s_place_counts(void **state)
+{
+    hl__space *space = *state;
+    uint64_t all = space->ram_size / HL__PAGE, rest = all - space->mapped_pages;
+    struct hl_abi_edit batch[] = {edit(ADDRESS, HL_ABI_SOURCE_PROGRAM, 0, HL_ABI_RIGHT_READ),
+                                  {ADDRESS + HL__LARGE_PAGE, rest - 100, space->ram_free_offset,
+                                   HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_READ},
+                                  {ADDRESS + 16 * HL__LARGE_PAGE, 100, space->ram_free_offset,
+                                   HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_READ}};
+    assert_int_equal(hl__space_edit(space, batch, 3), 0);
+    assert_int_equal(space->mapped_pages, all);
+    batch[0] = edit(ADDRESS, HL_ABI_SOURCE_RAM, space->ram_free_offset, HL_ABI_RIGHT_READ);
+    assert_int_equal(hl__space_edit(space, batch, 1), -ENOMEM);
+    assert_int_equal(space->mapped_pages, all);
+    assert_sound(space);
+}
+
+/* Leaves `left` tables. */
+static void use_up_tables(hl__space *space, uint32_t left)
+{
+    for (uint64_t i = 0; space->table_count + left < space->tables_max; i++) {
+        const struct hl_abi_edit one = edit(ADDRESS + i * HL__LARGE_PAGE, HL_ABI_SOURCE_RAM,
+                                            space->ram_free_offset, HL_ABI_RIGHT_READ);
+        assert_int_equal(hl__space_edit(space, &one, 1), 0);
+    }
+}
+
+static void test_transfer_memory_without_tables_leaves_nothing(void **state)
+{
+    hl__space *space = *state;
+    assert_int_equal(hl__vm_transfer_add(space->vm, NULL), HL_OK);
+    use_up_tables(space, 2); /* a directory, and a table for the first 2 MiB */
+    uint64_t before = space->mapped_pages;
+    assert_false(hl__space_transfer_grow(space, 5 << 20));
+    assert_int_equal(space->mapped_pages, before);
+    assert_int_equal(space->transfer_size, 0);
+    assert_false(is_present(space, HL_ABI_TRANSFER_ADDRESS));
+    assert_sound(space);
+    assert_true(hl__space_transfer_grow(space, 1 << 20));
+    assert_true(is_present(space, HL_ABI_TRANSFER_ADDRESS));
+    assert_sound(space);
+}
+
+static void test_addresses_of_the_other_half_are_not_aliases(void **state)
+{
+    char byte = 0;
+    uint64_t mailbox = HL_ABI_MAILBOX_ADDRESS;
+    assert_true(hl__space_read(*state, mailbox, &byte, 1));
+    for (int bit = 47; bit < 64; bit++) {
+        assert_false(hl__space_read(*state, mailbox | UINT64_C(1) << bit, &byte, 1));
+        assert_false(hl__space_write(*state, mailbox | UINT64_C(1) << bit, &byte, 1));
+    }
+}
+
+#define SPACE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SPACE_TEST(test_keep_does_not_make_the_program_writable),
+        SPACE_TEST(test_keep_changes_memory_of_the_same_batch),
+        SPACE_TEST(test_memory_in_the_program_s_place_counts),
+        SPACE_TEST(test_transfer_memory_without_tables_leaves_nothing),
+        SPACE_TEST(test_addresses_of_the_other_half_are_not_aliases),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
