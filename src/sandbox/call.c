@@ -116,7 +116,7 @@ static hl_status guest_failed(hl_sandbox *sandbox, hl_status outcome, hl_error *
     }
     hl__text_escape(text, sizeof text, value.as.string.data, value.as.string.size);
     hl_value_free(&value);
-    return hl__error_set(err, outcome, "hl_sandbox_call", "%s", text);
+    return hl__error_set(err, outcome, "hl_sandbox_call", "%s", text[0] ? text : hl_status_meaning(outcome));
 }
 
 static hl_status take_reply(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
@@ -162,9 +162,12 @@ static hl_status ensure_started(hl_sandbox *sandbox, hl_error *err)
 
 static hl_status call_guest(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
 {
+    uint64_t entries = sandbox->stats.entries;
     sandbox->guest.phase = HL__PHASE_CALL;
     hl__wake_refresh(sandbox);
     hl_status status = hl__sandbox_serve(sandbox, sandbox->options.timeout_ns, err);
+    if (sandbox->stats.entries == entries)
+        sandbox->guest.phase = HL__PHASE_RESTING; /* it was not even entered */
     sandbox->stats.calls++;
     return status ? status : take_reply(sandbox, reply, err);
 }
