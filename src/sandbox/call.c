@@ -81,6 +81,11 @@ static hl_status reply_too_large(const hl_sandbox *sandbox, hl_error *err)
                          (unsigned long long)sandbox->options.reply_size_max);
 }
 
+static hl_status no_memory_for_reply(hl_error *err)
+{
+    return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_call", "no memory for the guest's reply");
+}
+
 static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *value, hl_error *err)
 {
     const struct hl_abi_call *rest = &sandbox->run.outcome;
@@ -88,8 +93,11 @@ static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *val
     hl__wire_problem problem;
     if (rest->arg[2] > limit)
         return reply_too_large(sandbox, err);
-    void *data = hl__message_fetch(sandbox, rest->arg[1], rest->arg[2]);
-    if (!data)
+    void *data;
+    hl_status status = hl__message_fetch(sandbox, rest->arg[1], rest->arg[2], &data);
+    if (status == HL_OUT_OF_MEMORY)
+        return no_memory_for_reply(err);
+    if (status)
         return bad_reply(err, "it is not in readable memory");
     if (hl__wire_decode(HL_WIRE_VALUE, data, rest->arg[2], true, limit, hl__message_fetch_reference, sandbox, &message, &problem)) {
         *value = hl__wire_message_take(&message);
@@ -98,7 +106,7 @@ static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *val
     if (problem.status == HL_REPLY_TOO_LARGE)
         return reply_too_large(sandbox, err);
     if (problem.status == HL_OUT_OF_MEMORY)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_call", "no memory for the guest's reply");
+        return no_memory_for_reply(err);
     return bad_reply(err, problem.reason);
 }
 
@@ -185,7 +193,7 @@ hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_va
         return status;
     }
     if ((status = check_call(sandbox, &name, arguments, count, err)) || (status = send_request(sandbox, &name, arguments, count, err))) {
-        hl__sandbox_release(sandbox, HL_SANDBOX_READY);
+        hl__sandbox_release(sandbox, status == HL_SYSTEM ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
         return status;
     }
     status = call_guest(sandbox, reply, err);

@@ -34,6 +34,13 @@ static int64_t refuse(hl_sandbox *sandbox, uint32_t outcome, const char *text)
     return give_answer(sandbox, outcome, &value);
 }
 
+static int64_t refuse_undecoded(hl_sandbox *sandbox, const hl__wire_problem *problem)
+{
+    if (problem->status == HL_OUT_OF_MEMORY)
+        return refuse(sandbox, HL_ABI_OUTCOME_ERROR, "the host is out of memory");
+    return refuse(sandbox, problem->status == HL_REPLY_TOO_LARGE ? HL_ABI_OUTCOME_TOO_LARGE : HL_ABI_OUTCOME_INVALID, problem->reason);
+}
+
 static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
 {
     struct hl_call call;
@@ -63,13 +70,15 @@ enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call,
         *result = refuse(sandbox, HL_ABI_OUTCOME_TOO_LARGE, "the request exceeds the host's reply_size_max");
         return HL__STEP_CONTINUE;
     }
-    void *data = hl__message_fetch(sandbox, call->arg[0], size);
-    if (!data) {
-        *result = refuse(sandbox, HL_ABI_OUTCOME_INVALID, "the request is not in readable memory");
+    void *data;
+    hl_status fetched = hl__message_fetch(sandbox, call->arg[0], size, &data);
+    if (fetched) {
+        *result = fetched == HL_OUT_OF_MEMORY ? refuse(sandbox, HL_ABI_OUTCOME_ERROR, "the host is out of memory")
+                                              : refuse(sandbox, HL_ABI_OUTCOME_INVALID, "the request is not in readable memory");
         return HL__STEP_CONTINUE;
     }
     if (!hl__wire_decode(HL_WIRE_CALL, data, size, true, limit, hl__message_fetch_reference, sandbox, &message, &problem)) {
-        *result = refuse(sandbox, problem.status == HL_REPLY_TOO_LARGE ? HL_ABI_OUTCOME_TOO_LARGE : HL_ABI_OUTCOME_INVALID, problem.reason);
+        *result = refuse_undecoded(sandbox, &problem);
         return HL__STEP_CONTINUE;
     }
     *result = dispatch(sandbox, &message);

@@ -73,18 +73,18 @@ static enum hl__step declare_exports(hl_sandbox *sandbox, const struct hl_abi_ca
         return hl__guest_violation(status, err, "the guest SDK speaks no version of the protocol that this library speaks");
     if (call->arg[1] > HL_WIRE_EXPORTS_MAX * (uint64_t)512)
         return hl__guest_violation(status, err, "the declaration of functions is too long");
-    void *message = hl__message_fetch(sandbox, call->arg[0], call->arg[1]);
-    bool good = message && hl__wire_exports_decode(message, call->arg[1], &functions, &count, &problem);
+    void *message = NULL;
+    problem.status = hl__message_fetch(sandbox, call->arg[0], call->arg[1], &message);
+    if (problem.status == HL_OK && hl__wire_exports_decode(message, call->arg[1], &functions, &count, &problem))
+        sandbox->guest.exports = exports_new(functions, count);
     free(message);
-    if (!good)
+    if (sandbox->guest.exports)
+        return answer(sandbox, 0);
+    free(functions);
+    if (problem.status != HL_OK && problem.status != HL_OUT_OF_MEMORY)
         return hl__guest_violation(status, err, "the declaration of functions is malformed");
-    sandbox->guest.exports = exports_new(functions, count);
-    if (!sandbox->guest.exports) {
-        free(functions);
-        *status = hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_new", "no memory for the list of the guest's functions");
-        return HL__STEP_FAILED;
-    }
-    return answer(sandbox, 0);
+    *status = hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_new", "no memory for the list of the guest's functions");
+    return HL__STEP_FAILED;
 }
 
 static bool fatal_fault(const struct hl_sandbox *sandbox, const struct hl_abi_call *call)

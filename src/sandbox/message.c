@@ -22,14 +22,17 @@ void *hl__message_place(hl_sandbox *sandbox, uint64_t size, uint64_t transfer_of
     return hl__space_transfer(space) + transfer_offset;
 }
 
-void *hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size)
+hl_status hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size, void **copy)
 {
-    void *copy = malloc(size ? (size_t)size : 1);
-    if (copy && !hl__space_read(sandbox->space, address, copy, (size_t)size)) {
-        free(copy);
-        return NULL;
+    void *made = malloc(size ? (size_t)size : 1);
+    if (!made)
+        return HL_OUT_OF_MEMORY;
+    if (!hl__space_read(sandbox->space, address, made, (size_t)size)) {
+        free(made);
+        return HL_GUEST_BAD_REPLY;
     }
-    return copy;
+    *copy = made;
+    return HL_OK;
 }
 
 bool hl__message_fetch_reference(void *sandbox, uint64_t address, void *out, size_t size)

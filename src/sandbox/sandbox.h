@@ -114,8 +114,8 @@ enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call,
 /* message.c */
 /* Where a message of `size` bytes for the guest goes: inline, or in transfer memory from `transfer_offset` on. NULL: over the memory limit. */
 void *hl__message_place(hl_sandbox *sandbox, uint64_t size, uint64_t transfer_offset, struct hl_abi_place *place, hl_error *err);
-/* A private copy of a message of the guest, or NULL. */
-void *hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size);
+/* A private copy of a message of the guest. HL_OUT_OF_MEMORY, or HL_GUEST_BAD_REPLY if it is not in readable memory. */
+hl_status hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size, void **copy);
 bool hl__message_fetch_reference(void *sandbox, uint64_t address, void *out, size_t size);
 
 /* snapshot/restore.c */

@@ -20,10 +20,9 @@ bool hl__output_count(hl_sandbox *sandbox, uint64_t size, hl_status *status, hl_
     return false;
 }
 
-static bool capture_append(struct hl__capture *capture, uint64_t capacity, const char *data, size_t size)
+/* False if there is no memory. */
+static bool capture_append(struct hl__capture *capture, const char *data, size_t size)
 {
-    if (size > capacity - capture->size)
-        return false;
     if (capture->size + size + 1 > capture->allocated) {
         size_t wanted = 2 * (capture->size + size + 1);
         char *larger = realloc(capture->data, wanted);
@@ -59,6 +58,17 @@ static hl_status output_refused(int stream, const char *what, hl_error *err)
     return hl__error_set(err, HL_OUTPUT_LIMIT, "hl_sandbox_call", "the guest's output on stream %d was cut off: %s", stream, what);
 }
 
+/* What is lost must not look like silence: the guest ends here, and not with HL_OUT_OF_MEMORY, after which it would have to go on. */
+static hl_status capture_output(hl_sandbox *sandbox, int number, uint64_t capacity, const char *data, size_t size, hl_error *err)
+{
+    struct hl__capture *capture = &sandbox->captures[number - 1];
+    if (size > capacity - capture->size)
+        return output_refused(number, "the captured stream is full; raise its capacity", err);
+    if (!capture_append(capture, data, size))
+        return hl__error_os(err, HL_SYSTEM, ENOMEM, "realloc", "no memory for what the guest wrote to stream %d", number);
+    return HL_OK;
+}
+
 static hl_status emit(hl_sandbox *sandbox, int number, const char *data, size_t size, int64_t *written, hl_error *err)
 {
     const hl_stream *stream = number == 1 ? &sandbox->options.stdout_stream : &sandbox->options.stderr_stream;
@@ -68,9 +78,7 @@ static hl_status emit(hl_sandbox *sandbox, int number, const char *data, size_t 
         *written = write_descriptor(sandbox, number, data, size);
         return HL_OK;
     case HL_STREAM_CAPTURE:
-        if (capture_append(&sandbox->captures[number - 1], stream->capacity, data, size))
-            return HL_OK;
-        return output_refused(number, "the captured stream is full; raise its capacity", err);
+        return capture_output(sandbox, number, stream->capacity, data, size, err);
     case HL_STREAM_CALLBACK:
         if (stream->write(data, size, stream->user))
             return HL_OK;
