@@ -108,6 +108,12 @@ void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t addr
         hostile_check_fault(outcome, address, instruction);
 }
 
+bool hostile_blames_guest(hl_status status)
+{
+    return status == HL_OK || (status >= HL_GUEST_ERROR && status <= HL_REPLY_TOO_LARGE) || status == HL_TIMED_OUT || status == HL_MEMORY_LIMIT ||
+           status == HL_OUTPUT_LIMIT || status == HL_HOST_CALL_LIMIT;
+}
+
 void hostile_aftermath(struct hostile *hostile)
 {
     assert_status(HL_OK, hl_sandbox_restore(hostile->victim, hostile->snapshot, &fixture_error));

@@ -47,6 +47,9 @@ void hostile_status(struct hostile *hostile, hl_status status, const char *funct
 /* Asserts the fields of the last error. */
 void hostile_check_fault(enum outcome outcome, uint64_t address, uint64_t instruction);
 
+/* Whether a status is nobody's fault, or the guest's. */
+bool hostile_blames_guest(hl_status status);
+
 /* After an attack: restores the victim and proves that all is well. */
 void hostile_aftermath(struct hostile *hostile);
 
