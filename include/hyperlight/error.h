@@ -11,8 +11,9 @@
  * Every status of the library: X(name, number, poisons, meaning).
  *
  * They are grouped by what the caller can do. `poisons` says whether a sandbox that answered with this status is
- * poisoned afterwards: only hl_sandbox_restore() and hl_sandbox_free() work on it then. A status of a call that was
- * refused before the guest ran never poisons; hl_sandbox_status() tells how it is. Numbers never change.
+ * poisoned afterwards: only hl_sandbox_restore() and hl_sandbox_free() work on it then. The one exception is
+ * HL_MEMORY_LIMIT of a call that was refused before the guest ran, because its request is too large for what memory is
+ * left; hl_sandbox_status() tells. Numbers never change.
  */
 #define HL_STATUS_LIST(X)                                                                                              \
     X(OK, 0, 0, "success")                                                                                             \
