@@ -102,6 +102,7 @@ hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_s
         sandbox_destroy(sandbox);
         return status;
     }
+    sandbox->space->control = sandbox->control;
     *out = sandbox;
     return HL_OK;
 }

@@ -3,6 +3,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Most pages of one edit that are backed at once, whatever the guest hopes for. */
+enum { POPULATE_PAGES_MAX = 512 };
+
+/* A batch over gigabytes takes a while. A cancelled run ends with the sandbox poisoned, so that a batch half done does no harm. */
+static bool cancelled(const hl__space *space)
+{
+    return space->control && hl__control_cause(space->control) != HL_OK;
+}
+
 static bool range_allowed(uint64_t address, uint64_t page_count)
 {
     uint64_t limit = HL_ABI_USER_END / HL__PAGE;
@@ -105,6 +114,8 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
     uint64_t added = 0;
     for (size_t i = 0; i < count; i++) {
         const struct hl_abi_edit *edit = &edits[i];
+        if (cancelled(space))
+            return -EINTR;
         if (!range_allowed(edit->address, edit->page_count) || !source_allowed(space, edit) || !rights_allowed(edit) ||
             !keep_allowed(space, edits, i))
             return -EINVAL;
@@ -112,6 +123,8 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
     for (size_t i = 0; i < count; i++) {
         if (edits[i].source != HL_ABI_SOURCE_RAM && edits[i].source != HL_ABI_SOURCE_PROGRAM)
             continue;
+        if (cancelled(space))
+            return -EINTR;
         int64_t more = make_tables(space, &edits[i]);
         if (more < 0)
             return -ENOMEM;
@@ -147,8 +160,21 @@ static void add_pages(hl__space *space, const struct hl_abi_edit *edit)
             hl__bitmap_set(space->touched, edit->offset / HL__PAGE + page);
     }
     space->edit_count += edit->page_count;
-    if (ram && (edit->rights & HL_ABI_RIGHT_POPULATE))
-        hl__os_memory_populate(space->ram + edit->offset, edit->page_count * HL__PAGE);
+    if (ram && (edit->rights & HL_ABI_RIGHT_POPULATE)) {
+        uint64_t pages = edit->page_count < POPULATE_PAGES_MAX ? edit->page_count : POPULATE_PAGES_MAX;
+        hl__os_memory_populate(space->ram + edit->offset, pages * HL__PAGE);
+    }
+}
+
+static void apply(hl__space *space, const struct hl_abi_edit *edit)
+{
+    uint64_t flags = rights_flags(edit->rights);
+    if (edit->source == HL_ABI_SOURCE_NONE)
+        hl__tables_each(space, edit->address, edit->page_count, remove_page, NULL);
+    else if (edit->source == HL_ABI_SOURCE_KEEP)
+        hl__tables_each(space, edit->address, edit->page_count, keep_page, &flags);
+    else
+        add_pages(space, edit);
 }
 
 int hl__space_edit(hl__space *space, const struct hl_abi_edit *edits, size_t count)
@@ -156,14 +182,7 @@ int hl__space_edit(hl__space *space, const struct hl_abi_edit *edits, size_t cou
     int result = prepare(space, edits, count);
     if (result)
         return result;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t flags = rights_flags(edits[i].rights);
-        if (edits[i].source == HL_ABI_SOURCE_NONE)
-            hl__tables_each(space, edits[i].address, edits[i].page_count, remove_page, NULL);
-        else if (edits[i].source == HL_ABI_SOURCE_KEEP)
-            hl__tables_each(space, edits[i].address, edits[i].page_count, keep_page, &flags);
-        else
-            add_pages(space, &edits[i]);
-    }
+    for (size_t i = 0; i < count && !cancelled(space); i++)
+        apply(space, &edits[i]);
     return 0;
 }

@@ -9,6 +9,7 @@
 
 typedef struct hl__space {
     hl__vm *vm;
+    const hl__control *control; /* of the sandbox, whose cancellation ends long edits; may be NULL */
     uint32_t index;             /* member number */
     uint8_t *ram;
     uint64_t ram_gpa, ram_size, ram_free_offset;
@@ -49,7 +50,7 @@ void hl__space_free(hl__space *space); /* NULL is fine; drops its reference to t
 /* Offset in RAM of the boot block, and of what comes first: the shim's data at 0. */
 uint64_t hl__space_boot_offset(const hl__space *space);
 
-/* Does what the guest asks: all of it, or nothing. Returns 0, -EINVAL or -ENOMEM. */
+/* Does what the guest asks: all of it, or nothing, unless the run is cancelled meanwhile. Returns 0, -EINVAL, -ENOMEM or -EINTR. */
 int hl__space_edit(hl__space *space, const struct hl_abi_edit *edits, size_t count);
 
 /* Maps transfer memory up to `size` bytes. Returns false if it does not fit into the memory limit or the tables. */
