@@ -60,7 +60,7 @@ static const uint8_t *random_block(uint32_t block[16])
 
     if (random->generation != HL__WAKE->generation)
         random_reseed(random);
-    hl__chacha20_block(block, random->key, random->block_count++, random->generation);
+    hl__chacha20_block(block, random->key, random->block_count++, 0);
     memcpy(random->key, block, sizeof random->key);
     return (const uint8_t *)block + sizeof random->key;
 }
