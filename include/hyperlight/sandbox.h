@@ -181,10 +181,10 @@ HL_API HL_MUST_CHECK hl_status hl_sandbox_run(hl_sandbox *sandbox, int *exit_cod
  * @return HL_OK. Nothing happened: HL_INVALID_ARGUMENT, HL_INVALID_VALUE, HL_UNKNOWN_FUNCTION, HL_SIGNATURE_MISMATCH,
  * HL_REQUEST_TOO_LARGE, HL_MEMORY_LIMIT before the guest ran, HL_NOT_SERVING (its program has finished), HL_BUSY,
  * HL_POISONED, HL_FORKED. The sandbox stays ready, but the guest may have run: HL_OUT_OF_MEMORY (also for the reply).
- * The guest ran: HL_GUEST_ERROR (with the guest's message; the sandbox stays ready), HL_GUEST_EXITED, HL_GUEST_FAULT, HL_GUEST_ABORTED, HL_GUEST_BAD_REPLY, HL_GUEST_VIOLATION,
- * HL_REPLY_TOO_LARGE, HL_TIMED_OUT, HL_CPU_LIMIT, HL_INTERRUPTED, HL_MEMORY_LIMIT, HL_OUTPUT_LIMIT,
- * HL_HOST_CALL_LIMIT, HL_SYSTEM: see hl_status_poisons(). If the program had to be started first and that failed, the
- * sandbox is poisoned whatever the status.
+ * The guest ran: HL_GUEST_ERROR (with the guest's message; the sandbox stays ready), HL_GUEST_EXITED, HL_GUEST_FAULT,
+ * HL_GUEST_ABORTED, HL_GUEST_BAD_REPLY, HL_GUEST_VIOLATION, HL_REPLY_TOO_LARGE, HL_TIMED_OUT, HL_CPU_LIMIT,
+ * HL_INTERRUPTED, HL_MEMORY_LIMIT, HL_OUTPUT_LIMIT, HL_HOST_CALL_LIMIT, HL_SYSTEM: see hl_status_poisons(). If the
+ * program had to be started first and that failed, the sandbox is poisoned whatever the status.
  */
 HL_API HL_MUST_CHECK hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_value *arguments,
                                                size_t count, hl_value *reply, hl_error *err);
