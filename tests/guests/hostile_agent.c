@@ -3,6 +3,7 @@
  * a line in the test. Its first argument chooses what it does wrong before it serves.
  * guest-variants: musl
  */
+#include <cpuid.h>
 #include <hyperlight/abi/hypercall.h>
 #include <hyperlight/abi/wire.h>
 #include <hyperlight/abi/x86_64.h>
@@ -129,8 +130,18 @@ struct fingerprint {
     uint64_t fs_base, gs_base, flags;
     uint16_t segments[6];
     uint16_t x87_control, x87_status;
-    uint32_t mxcsr;
+    uint32_t mxcsr, protection_keys;
 };
+
+/* PKRU, where the processor lets user mode have it. */
+static uint32_t read_protection_keys(void)
+{
+    unsigned eax = 0, ebx, ecx = 0, edx;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ecx & 1u << 4))
+        return 0;
+    __asm__ volatile(".byte 0x0f, 0x01, 0xee" : "=a"(eax) : "c"(0) : "edx");
+    return eax;
+}
 
 /* Everything of the processor that a program can see and that must not outlive a restore. */
 FUNCTION(fingerprint)
@@ -150,6 +161,7 @@ FUNCTION(fingerprint)
     __asm__ volatile("mov %%fs, %0" : "=r"(print.segments[4]));
     __asm__ volatile("mov %%gs, %0" : "=r"(print.segments[5]));
     __asm__ volatile("fnstcw %0; fnstsw %1; stmxcsr %2" : "=m"(print.x87_control), "=m"(print.x87_status), "=m"(print.mxcsr));
+    print.protection_keys = read_protection_keys();
     *reply = hl_value_bytes(&print, sizeof print);
     return HL_OK;
 }

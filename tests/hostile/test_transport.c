@@ -93,7 +93,7 @@ static void exits(void **state)
     hostile_status(hostile, HL_GUEST_EXITED, "raw", ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0xffffff07), hl_value_u64(128)));
     assert_int_equal(fixture_error.exit_code, 7);
     hostile_aftermath(hostile);
-    for (uint64_t vector = 1; vector < 40; vector++) {
+    for (uint64_t vector = 0; vector < 40; vector++) {
         if (vector == PF)
             continue; /* memory that is backed on first touch makes some of them */
         hostile_status(hostile, HL_GUEST_FAULT, "raw", ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0), hl_value_u64(SIGSEGV), hl_value_u64(0),
