@@ -86,6 +86,7 @@ hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *
 {
     uint64_t now = hl__os_monotonic_ns(), transfer_used = sandbox->run.transfer_used;
     sandbox->run = (struct hl__run){.started_ns = now, .deadline_ns = deadline_after(now, timeout_ns), .transfer_used = transfer_used};
+    sandbox->last_fault = (struct hl_abi_fault){.vector = HL_ABI_NO_VECTOR};
     hl_status status = hl__control_begin(sandbox->control, sandbox->run.deadline_ns, sandbox->options.cpu_time_ns, err);
     if (status)
         return status;
