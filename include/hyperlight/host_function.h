@@ -88,7 +88,9 @@ HL_API void *hl_call_alloc(hl_call *call, size_t size);
 
 /**
  * @brief Makes the host call fail with a text that reaches the guest:
- * `return hl_call_fail(call, "no such key '%s'", key);`. Host secrets do not belong in it. At most HL_ERROR_MESSAGE_MAX bytes.
+ * `return hl_call_fail(call, "no such key '%s'", key);`.
+ *
+ * Host secrets do not belong in it. At most HL_ERROR_MESSAGE_MAX bytes.
  * @return HL_GUEST_ERROR.
  */
 HL_API hl_status hl_call_fail(hl_call *call, const char *format, ...) HL_PRINTF(2, 3);
