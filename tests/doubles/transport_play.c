@@ -6,10 +6,11 @@
 #include "driver/override.h"
 #include "snapshot/snapshot.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STEPS_MAX 400
 #define PROGRAM_SIZE (4 * HL__PAGE - 100)
@@ -266,6 +267,31 @@ static ptrdiff_t give_input(char *data, size_t size, void *user)
     }
 }
 
+/* Sessions whose guests have the process's own descriptors get some that never block. */
+static void lend_descriptors(struct transport_play *play)
+{
+    static const char *const outputs[] = {"/dev/null", "/dev/full"};
+    const char *const paths[] = {"/dev/zero", outputs[choices_below(&play->choices, 2)]};
+    fflush(stdout);
+    for (int number = 0; number < 2; number++) {
+        int lent = open(paths[number], O_RDWR | O_CLOEXEC);
+        play->kept[number] = dup(number);
+        require(play, lent >= 0 && dup2(lent, number) == number, "no descriptor to lend");
+        close(lent);
+    }
+}
+
+static void return_descriptors(struct transport_play *play)
+{
+    for (int number = 0; number < 2; number++) {
+        if (play->kept[number] >= 0)
+            dup2(play->kept[number], number);
+        else
+            close(number); /* it was not open */
+        close(play->kept[number]);
+    }
+}
+
 static uint64_t one_of(struct transport_play *play, const uint64_t *numbers, size_t count)
 {
     return numbers[choices_below(&play->choices, count)];
@@ -290,6 +316,8 @@ static void choose_streams(struct transport_play *play, hl_sandbox_options *opti
                                          .user = play,
                                          .capacity = 20000};
     options->stderr_stream = options->stdout_stream;
+    if (play->inherits)
+        options->stdin_stream.mode = options->stdout_stream.mode = HL_STREAM_INHERIT;
 }
 
 static void choose_options(struct transport_play *play, hl_sandbox_options *options)
@@ -342,10 +370,10 @@ static void check_space(struct transport_play *play)
     require(play, !wrong, wrong);
 }
 
-/* Looks closely now and then; at every step of a fuzzer's input. */
+/* Looks closely now and then, which takes its time. */
 static bool looks(struct transport_play *play)
 {
-    return play->choices.data || choices_once_in(&play->choices, 16);
+    return ++play->chances % 16 == 0;
 }
 
 static void check_poisoned(struct transport_play *play)
@@ -389,7 +417,6 @@ static void restore_to(struct transport_play *play, const hl_snapshot *snapshot)
     play->restores++;
     require(play, status == HL_OK && hl_sandbox_status(play->sandbox) == HL_SANDBOX_READY,
             "a restore failed");
-    play->restored = snapshot;
     if (looks(play)) {
         check_memory(play, snapshot);
         check_space(play);
@@ -430,6 +457,7 @@ static void recover(struct transport_play *play)
 static size_t choose_arguments(struct transport_play *play, hl_value *arguments)
 {
     static const char bytes[3 << 20];
+    static hl_entry entries[2];
     switch (choices_below(&play->choices, 16)) {
     case 0:
         arguments[0] =
@@ -444,6 +472,12 @@ static size_t choose_arguments(struct transport_play *play, hl_value *arguments)
         return 1;
     case 3:
         arguments[0] = hl_value_i32(1);
+        return 1;
+    case 4:
+        entries[0] = hl_value_entry("one", hl_value_null());
+        entries[1] = hl_value_entry(choices_once_in(&play->choices, 2) ? "one" : "two",
+                                    hl_value_list(NULL, 0));
+        arguments[0] = hl_value_map(entries, 2);
         return 1;
     default:
         return 0;
@@ -515,7 +549,6 @@ static void replace(struct transport_play *play)
     }
     drop_sandbox(play);
     play->sandbox = made;
-    play->restored = snapshot;
     take_handle(play);
     check_space(play);
     if (looks(play))
@@ -651,6 +684,9 @@ static void begin(struct transport_play *play)
     hl_program *program = play->programs[choices_below(&play->choices, 2)];
     /* Few sessions wait: each wait takes its time. A fuzzer's never does. */
     play->waits = !play->choices.data && choices_once_in(&play->choices, 64);
+    play->inherits = choices_once_in(&play->choices, 16);
+    if (play->inherits)
+        lend_descriptors(play);
     play->guest.may_wait = play->waits;
     choose_options(play, &options);
     play->guest.honest = true;
@@ -660,12 +696,12 @@ static void begin(struct transport_play *play)
     take_handle(play);
     require(play, hl_sandbox_snapshot(play->sandbox, &play->pristine, &err) == HL_OK,
             "no snapshot of an honest guest");
-    play->restored = play->pristine;
 }
 
 void transport_play_session(struct transport_play *play, uint64_t exits_max)
 {
     play->sessions++;
+    play->chances = 0;
     begin(play);
     unsigned steps = play->waits ? STEPS_MAX / 8 : STEPS_MAX;
     for (unsigned i = 0; i < steps; i++)
@@ -675,4 +711,6 @@ void transport_play_session(struct transport_play *play, uint64_t exits_max)
     hl_snapshot_free(play->pristine);
     hl_snapshot_free(play->later);
     play->pristine = play->later = NULL;
+    if (play->inherits)
+        return_descriptors(play);
 }

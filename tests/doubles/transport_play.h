@@ -26,10 +26,12 @@ struct transport_play {
     hl_sandbox *sandbox;
     hl_snapshot *pristine; /* of an honest guest that rests */
     hl_snapshot *later;    /* of a hostile one, or NULL */
-    const hl_snapshot *restored;
     hl_interrupt_handle *handle;
     bool waits;
-    bool calling; /* `sandbox` */
+    bool inherits; /* descriptors 0 and 1, which are others during the session */
+    int kept[2];
+    bool calling;     /* `sandbox` */
+    uint64_t chances; /* to look closely */
 
     /* What was seen. */
     uint64_t sessions, calls, restores, honest_calls;

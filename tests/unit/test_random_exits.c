@@ -118,6 +118,7 @@ static void expect_results(void)
         {HL_ABI_OP_WRITE, -EBADF, "write: no such stream"},
         {HL_ABI_OP_WRITE, -EINVAL, "write: too long"},
         {HL_ABI_OP_WRITE, -EFAULT, "write: unreadable"},
+        {HL_ABI_OP_WRITE, -ENOSPC, "write: refused by the host"},
         {HL_ABI_OP_READ, 99, "read: given"},
         {HL_ABI_OP_READ, 0, "read: end of input"},
         {HL_ABI_OP_READ, -EFAULT, "read: not writable"},
