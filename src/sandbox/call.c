@@ -26,13 +26,14 @@ static void list_exports(const struct hl__exports *exports, char *text, size_t c
     }
 }
 
-static hl_status check_call(const hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments, size_t count, hl_error *err)
+static hl_status check_call(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments, size_t count, hl_error *err)
 {
     char text[320], escaped[128];
     if (name->size == 0 || name->size > HL_NAME_MAX || count > HL_PARAMETERS_MAX || (count && !arguments))
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_call", "a function's name has 1 to %d bytes, a call at most %d arguments",
                              HL_NAME_MAX, HL_PARAMETERS_MAX);
     const hl__wire_export *function = find_export(sandbox->guest.exports, name);
+    sandbox->called = function;
     if (!function) {
         hl__text_escape(escaped, sizeof escaped, name->data, name->size);
         list_exports(sandbox->guest.exports, text, sizeof text);
@@ -127,6 +128,18 @@ static hl_status guest_failed(hl_sandbox *sandbox, hl_status outcome, hl_error *
     return hl__error_set(err, outcome, "hl_sandbox_call", "%s", text[0] ? text : hl_status_meaning(outcome));
 }
 
+/* A function with a signature has promised the type of its result. */
+static hl_status check_result(const hl_sandbox *sandbox, const hl_value *value, hl_error *err)
+{
+    const hl__wire_export *function = sandbox->called;
+    if (!function->has_signature || function->signature.result == HL_TYPE_ANY || function->signature.result == value->type)
+        return HL_OK;
+    char name[128];
+    hl__text_escape(name, sizeof name, function->name.data, function->name.size);
+    return hl__error_set(err, HL_GUEST_BAD_REPLY, "hl_sandbox_call", "the guest's '%s' returned %s where its signature promises %s", name,
+                         hl_type_name(value->type), hl_type_name(function->signature.result));
+}
+
 static hl_status take_reply(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
 {
     hl_value value = hl_value_null();
@@ -134,6 +147,8 @@ static hl_status take_reply(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
     switch (sandbox->run.outcome.arg[0]) {
     case HL_ABI_OUTCOME_OK:
         status = decode_reply(sandbox, sandbox->options.reply_size_max, &value, err);
+        if (!status && (status = check_result(sandbox, &value, err)))
+            hl_value_free(&value);
         break;
     case HL_ABI_OUTCOME_ERROR:
         return guest_failed(sandbox, HL_GUEST_ERROR, err);

@@ -67,6 +67,7 @@ struct hl_sandbox {
     struct hl__guest_state guest;
     struct hl__run run;
     struct hl__capture captures[2];
+    const hl__wire_export *called;  /* function of the call under way */
     struct hl_abi_fault last_fault; /* the last one that was reflected */
     enum hl__entry entry;           /* how the next entry begins */
     hl_snapshot *baseline;          /* memory equals it but for dirtied pages; NULL: nothing is tracked yet */

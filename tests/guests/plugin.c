@@ -143,6 +143,56 @@ FUNCTION(bytes)
     return HL_OK;
 }
 
+/* Maps and unmaps small pieces; returns how many of their pages were not zero at first. */
+FUNCTION(churn)
+{
+    UNUSED;
+    enum { PIECES = 16, PIECE_SIZE = 3 * PAGE };
+    static unsigned char *pieces[PIECES];
+    uint64_t wrong = 0;
+    for (uint64_t i = 0; i < number(&arguments[0]); i++) {
+        unsigned char **piece = &pieces[i * 7 % PIECES];
+        if (*piece)
+            munmap(*piece, PIECE_SIZE);
+        *piece = mmap(NULL, PIECE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        for (int page = 0; page < 3; page++)
+            wrong += (*piece)[page * PAGE] != 0;
+        memset(*piece, 0xaa, PIECE_SIZE);
+    }
+    *reply = hl_value_u64(wrong);
+    return HL_OK;
+}
+
+static char *untouched(uint64_t size)
+{
+    char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return area == MAP_FAILED ? NULL : area;
+}
+
+/* Replies with memory that was never touched, or with a second argument sends it to the host function "take". */
+FUNCTION(lazy_bytes)
+{
+    UNUSED;
+    uint64_t size = number(&arguments[0]);
+    hl_value value = hl_value_bytes(untouched(size), size);
+    if (count == 1)
+        *reply = value;
+    else if (hl_guest_call("take", &value, 1, reply) != HL_OK)
+        return hl_guest_fail("%s", hl_guest_error());
+    return HL_OK;
+}
+
+/* Reads into (0) or writes (1, 2) memory that was never touched; returns how much. */
+FUNCTION(lazy_stream)
+{
+    UNUSED;
+    int stream = (int)number(&arguments[0]);
+    uint64_t size = number(&arguments[1]);
+    char *area = untouched(size);
+    *reply = hl_value_i64(stream ? write(stream, area, size) : read(stream, area, size));
+    return HL_OK;
+}
+
 /* Calls the host function named by the first argument with the others. */
 FUNCTION(call_host)
 {
@@ -285,6 +335,14 @@ FUNCTION(find_secret)
     return HL_OK;
 }
 
+/* Is exported with the promise of a number. */
+FUNCTION(lie)
+{
+    UNUSED;
+    *reply = hl_value_string("no number");
+    return HL_OK;
+}
+
 /* Hypercalls that the SDK would not make. */
 FUNCTION(raw_rest)
 {
@@ -328,10 +386,12 @@ int main(int argc, char **argv)
         {"call_host", call_host}, {"call_host_often", call_host_often}, {"print", print}, {"read_line", read_line}, {"log", log_text},
         {"scatter", scatter}, {"map_and_protect", map_and_protect}, {"random_bytes", random_bytes}, {"clocks", clocks},
         {"hook_report", hook_report}, {"rounding", rounding}, {"find_secret", find_secret}, {"raw_rest", raw_rest},
-        {"raw_rest_text", raw_rest_text}, {"raw_out", raw_out},
+        {"raw_rest_text", raw_rest_text}, {"raw_out", raw_out}, {"lazy_bytes", lazy_bytes}, {"lazy_stream", lazy_stream},
+        {"churn", churn},
     };
     static const hl_type text_and_count[] = {HL_TYPE_STRING, HL_TYPE_I32};
     const hl_signature typed = {text_and_count, 2, HL_TYPE_ANY};
+    const hl_signature promise = {NULL, 0, HL_TYPE_I32};
     if (argc > 1 && !strcmp(argv[1], "spin"))
         for (volatile int i = 0;; i++)
             continue;
@@ -340,7 +400,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         if (hl_guest_export(functions[i].name, functions[i].function, NULL))
             return 1;
-    if (hl_guest_export_typed("typed", &typed, echo, NULL) || hl_guest_on_restore(hook, NULL))
+    if (hl_guest_export_typed("typed", &typed, echo, NULL) || hl_guest_export_typed("lie", &promise, lie, NULL) || hl_guest_on_restore(hook, NULL))
         return 1;
     return hl_guest_serve();
 }

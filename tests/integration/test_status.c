@@ -150,6 +150,8 @@ static void guests_that_misbehave(void **state)
     expect_call(HL_GUEST_ABORTED, NULL, "abort", NO_ARGUMENTS);
     assert_int_equal(fixture_error.signal, SIGABRT);
     expect_call(HL_GUEST_BAD_REPLY, NULL, "raw_rest", ARGUMENTS(hl_value_i32(1), hl_value_u64(0x1000), hl_value_u64(16)));
+    expect_call(HL_GUEST_BAD_REPLY, NULL, "lie", NO_ARGUMENTS);
+    assert_non_null(strstr(fixture_error.message, "'lie' returned string where its signature promises i32"));
     expect_call(HL_GUEST_VIOLATION, NULL, "raw_out", ARGUMENTS(hl_value_u32(12345)));
 }
 
