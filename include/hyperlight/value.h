@@ -78,7 +78,7 @@ struct hl_entry {
 
 /**
  * Signature of a function: what it takes and gives. Arguments are checked before the function is reached; the result
- * of a host function before the guest gets it; the result of a guest function is not checked.
+ * of a host function before the guest gets it, the result of a guest function before the host does (HL_GUEST_BAD_REPLY).
  */
 typedef struct hl_signature {
     const hl_type *parameters; /**< `parameter_count` types; may be NULL if that is 0. */
