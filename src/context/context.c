@@ -199,6 +199,12 @@ hl_status hl__context_check(const hl_context *context, hl_error *err)
                          "the object was made before fork(): make a new one in this process");
 }
 
+void hl__context_unmap(const hl_context *context, void *address, size_t size)
+{
+    if (address && context->fork_generation == hl__os_fork_generation())
+        hl__os_memory_unmap(address, size);
+}
+
 hl_status hl_context_driver(const hl_context *context, hl_driver_info *info, hl_error *err)
 {
     size_t least = offsetof(hl_driver_info, detail) + sizeof info->detail;

@@ -29,6 +29,9 @@ void hl__context_unref(hl_context *context); /* NULL is fine */
 /* HL_OK, or HL_FORKED in a child of the process that made the context. */
 hl_status hl__context_check(const hl_context *context, hl_error *err);
 
+/* Unmaps memory of an object that belongs to the context. A forked child does not have its parent's memory: something else may be in its place there. NULL is fine. */
+void hl__context_unmap(const hl_context *context, void *address, size_t size);
+
 /* Makes a log line if the level is wanted. */
 void hl__log(const hl_context *context, hl_log_level level, const char *format, ...) HL_PRINTF(3, 4);
 

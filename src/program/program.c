@@ -75,7 +75,7 @@ static hl_status image_make(hl_program *program, const struct origin *origin, hl
 
 static void program_discard(hl_program *program)
 {
-    hl__os_memory_unmap(program->image, program->image_size);
+    hl__context_unmap(program->context, program->image, program->image_size);
     hl__context_unref(program->context);
     free(program->name);
     free(program->strings);

@@ -89,9 +89,9 @@ static void vm_free(hl__vm *vm)
     if (vm->driver_vm)
         vm->driver->vm_destroy(vm->driver_vm);
     free(vm->driver_vm);
-    hl__os_memory_unmap(vm->system, vm->system_size);
-    hl__os_memory_unmap(vm->ram, vm->ram_size);
-    hl__os_memory_unmap(vm->transfer, vm->config.transfer_size_max * vm->config.members_max);
+    hl__context_unmap(vm->context, vm->system, vm->system_size);
+    hl__context_unmap(vm->context, vm->ram, vm->ram_size);
+    hl__context_unmap(vm->context, vm->transfer, vm->config.transfer_size_max * vm->config.members_max);
     hl_program_free(vm->program);
     hl__context_unref(vm->context);
     free(vm);
