@@ -121,6 +121,12 @@ static void entry_state(const hl__vm *vm, enum hl__entry entry, struct hl__cpu_s
         state->general.rip = vm->shim->wake;
 }
 
+/* The guest may read where the last system call was made from: not that of who ran here before. */
+static void forget_system_call(const hl__vm *vm)
+{
+    memset(vm->system + HL__SYSTEM_SYSCALL * HL__PAGE, 0, sizeof(uint64_t));
+}
+
 static hl_status prepare(hl__vm *vm, hl__space *space, enum hl__entry entry, hl_error *err)
 {
     hl_status status = HL_OK;
@@ -138,6 +144,8 @@ static hl_status prepare(hl__vm *vm, hl__space *space, enum hl__entry entry, hl_
         return status;
     if ((status = settle(vm, err)))
         return status;
+    if (entry == HL__ENTRY_START || entry == HL__ENTRY_WAKE)
+        forget_system_call(vm);
     struct hl__cpu_state state;
     entry_state(vm, entry, &state);
     set_user_state(vm, space, &state);
