@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define FUNCTION(name) static hl_status name(const hl_value *arguments, size_t count, hl_value *reply, void *user)
@@ -249,6 +250,62 @@ FUNCTION(call_host)
     return HL_OK;
 }
 
+/* Whether a pattern, whose bytes come one higher so that the argument itself does not match, is anywhere in these ranges. */
+FUNCTION(find)
+{
+    UNUSED;
+    size_t size = arguments[0].as.bytes.size;
+    const hl_value *ranges = arguments[1].as.list.items;
+    uint64_t found = 0;
+    for (size_t i = 0; i < arguments[1].as.list.count; i += 2) {
+        const unsigned char *at = (const unsigned char *)(uintptr_t)ranges[i].as.u64, *end = at + ranges[i + 1].as.u64;
+        for (; at + size <= end; at++) {
+            size_t same = 0;
+            while (same < size && at[same] == (unsigned char)(arguments[0].as.bytes.data[same] + 1))
+                same++;
+            found += same == size;
+        }
+    }
+    *reply = hl_value_u64(found);
+    return HL_OK;
+}
+
+static void copy_to_stack(int signal)
+{
+    volatile char room[512];
+    (void)signal;
+    for (size_t i = 0; i < sizeof room; i++)
+        room[i] = (char)heap[i];
+}
+
+/* Leaves copies of its argument wherever it can: in every kind of memory, in the runtime, in a signal's frame. */
+FUNCTION(hoard)
+{
+    UNUSED;
+    const hl_span *secret = &arguments[0].as.bytes;
+    static char *kept;
+    char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *gone = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    kept = malloc(secret->size);
+    memcpy(kept, secret->data, secret->size);
+    memcpy(heap, secret->data, secret->size);
+    memcpy(scratch + SCRATCH_SIZE / 2, secret->data, secret->size);
+    memcpy(page, secret->data, secret->size);
+    memcpy(gone, secret->data, secret->size);
+    munmap(gone, PAGE);
+    mprotect(page, PAGE, PROT_NONE);
+    memcpy((char *)HL_ABI_MAILBOX_ADDRESS + 3 * PAGE, secret->data, secret->size);
+    memcpy((char *)HL_ABI_BOOT_ADDRESS + 1024, secret->data, secret->size);
+    prctl(PR_SET_NAME, secret->data);
+    if (write(1, secret->data, secret->size) < 0)
+        return hl_guest_fail("write");
+    hl_guest_log(1, "%.*s", (int)secret->size, secret->data);
+    signal(SIGUSR1, copy_to_stack);
+    raise(SIGUSR1);
+    *reply = arguments[0];
+    return HL_OK;
+}
+
 static bool spin_in_hook;
 
 static void hook(const hl_guest_wake *wake, void *user)
@@ -341,7 +398,8 @@ int main(int argc, char **argv)
     } functions[] = {
         {"echo", echo}, {"places", places}, {"peek", peek}, {"poke", poke}, {"garble", garble}, {"raw", raw}, {"execute", execute},
         {"open_code", open_code}, {"fingerprint", fingerprint}, {"catch", catch}, {"overflow", overflow}, {"log", log_line},
-        {"print", print}, {"call_host", call_host}, {"spin_at_restore", spin_at_restore},
+        {"print", print}, {"call_host", call_host}, {"spin_at_restore", spin_at_restore}, {"find", find},
+        {"hoard", hoard},
     };
     heap = malloc(1 << 20);
     memset(heap, 0xc3, 1 << 20);
