@@ -31,7 +31,18 @@ static bool runs_in_emulator(void)
     return memcmp(name, "TCGTCGTCGTCG", sizeof name) == 0;
 }
 
-int hostile_set_up_with(void **state, const hl_sandbox_options *options)
+static hl_sandbox *new_sandbox(hl_context *context, const hl_sandbox_options *options)
+{
+    hl_program *program;
+    hl_sandbox *sandbox;
+    const hl_program_options program_options = {.size = sizeof program_options, .context = context};
+    assert_status(HL_OK, hl_program_open(HL_TEST_GUESTS "/hostile_agent.musl", &program_options, &program, &fixture_error));
+    assert_status(HL_OK, hl_sandbox_new(program, options, &sandbox, &fixture_error));
+    hl_program_free(program);
+    return sandbox;
+}
+
+int hostile_set_up_in(void **state, hl_context *context, const hl_sandbox_options *options)
 {
     static struct hostile hostile;
     hl_driver_info info = {.size = sizeof info};
@@ -39,13 +50,18 @@ int hostile_set_up_with(void **state, const hl_sandbox_options *options)
     hostile = (struct hostile){.page_table = info.virtualization == HL_VIRTUALIZATION_PAGE_TABLE,
                                .emulated = runs_in_emulator(),
                                .umip = (info.capabilities & HL_CAPABILITY_UMIP) != 0};
-    hostile.victim = fixture_sandbox("hostile_agent.musl", options);
-    hostile.neighbour = fixture_sandbox("hostile_agent.musl", options);
+    hostile.victim = new_sandbox(context, options);
+    hostile.neighbour = new_sandbox(context, options);
     learn_places(&hostile);
     assert_status(HL_OK, hl_sandbox_snapshot(hostile.victim, &hostile.snapshot, &fixture_error));
     keep_fingerprint(&hostile);
     *state = &hostile;
     return 0;
+}
+
+int hostile_set_up_with(void **state, const hl_sandbox_options *options)
+{
+    return hostile_set_up_in(state, NULL, options);
 }
 
 int hostile_set_up(void **state)

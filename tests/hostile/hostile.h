@@ -29,6 +29,7 @@ struct hostile {
 /* cmocka's group set-up and tear-down; the state is a struct hostile. */
 int hostile_set_up(void **state);
 int hostile_set_up_with(void **state, const hl_sandbox_options *options);
+int hostile_set_up_in(void **state, hl_context *context, const hl_sandbox_options *options);
 int hostile_tear_down(void **state);
 
 /* Exception numbers, and what else an attack can come to. */
