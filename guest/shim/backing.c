@@ -18,12 +18,13 @@
 #define NODES_STEP 16u
 #define NODES_MAX ((HL_ABI_HEAP_END - HL_ABI_HEAP_ADDRESS - HEAP_NODES_OFFSET) / HL_ABI_PAGE_SIZE)
 
-#define AHEAD_PAGES_MIN 16u
+#define AHEAD_PAGES_MIN 48u /* a libc's first steps of the break fit */
 #define AHEAD_PAGES_MAX 512u
 #define AHEAD_PAGES_POPULATE 64u /* whoever got this far goes on */
 #define FAULT_PAGES_MIN 16u
 #define FAULT_PAGES_MAX 256u
 #define SPURIOUS_MAX 64u
+#define RETIRED_SIZE_MAX (4ull << 20)
 
 struct hl__memory hl__memory;
 
@@ -31,7 +32,14 @@ struct hl__memory hl__memory;
 struct backing_run {
     uint64_t address;
     struct hl__page_run run;
+    uint32_t rights;
     bool promised;
+};
+
+/* How pages are to be taken. */
+struct backing_way {
+    uint32_t rights;
+    bool promised, fresh_only;
 };
 
 static struct {
@@ -46,12 +54,23 @@ static uint64_t available_pages(void)
     return used < hl__memory.total_pages ? hl__memory.total_pages - used : 0;
 }
 
+/* Whether so many pages are to be had, if need be by giving up what is mapped without need. */
+static bool make_available(uint64_t page_count)
+{
+    if (page_count > available_pages()) {
+        hl__memory_drop_ahead(0, HL_ABI_USER_END);
+        hl__memory_drop_retired(0, HL_ABI_USER_END);
+        hl__edits_send();
+    }
+    return page_count <= available_pages();
+}
+
 /* Takes pages for bookkeeping and queues their edits. Returns false when there are too few. */
 static bool heap_queue(uint64_t address, uint64_t page_count, bool *recycled)
 {
     struct hl__page_run run;
 
-    if (page_count > available_pages() || page_count > hl__pages_free(&hl__memory.pages))
+    if (!make_available(page_count) || page_count > hl__pages_free(&hl__memory.pages))
         return false;
     hl__memory.loose += page_count;
     for (; page_count; page_count -= run.count) {
@@ -156,10 +175,11 @@ static void pending_undo(void)
 }
 
 /* Zeroes the pages that were used before. They are writable at the time. */
-static void pending_zero(uint32_t rights)
+static void pending_zero(void)
 {
     for (uint32_t i = 0; i < pending.count; i++) {
         const struct backing_run *run = &pending.runs[i];
+        uint32_t rights = run->rights & ~HL_ABI_RIGHT_POPULATE;
 
         if (run->run.fresh)
             continue;
@@ -169,11 +189,11 @@ static void pending_zero(uint32_t rights)
     }
 }
 
-static int64_t pending_flush(uint32_t rights)
+int64_t hl__memory_back_now(void)
 {
     for (uint32_t i = 0; i < pending.count; i++) {
         const struct backing_run *run = &pending.runs[i];
-        uint32_t first_rights = run->run.fresh ? rights : rights | HL_ABI_RIGHT_WRITE;
+        uint32_t first_rights = run->run.fresh ? run->rights : run->rights | HL_ABI_RIGHT_WRITE;
 
         hl__edits_add(run->address, run->run.count, HL_ABI_SOURCE_RAM,
                       run->run.page * HL_ABI_PAGE_SIZE, first_rights);
@@ -182,26 +202,27 @@ static int64_t pending_flush(uint32_t rights)
         pending_undo();
         return -ENOMEM;
     }
-    pending_zero(rights & ~HL_ABI_RIGHT_POPULATE);
+    pending_zero();
     pending.count = 0;
     return hl__edits_flush();
 }
 
-static bool pending_take(uint64_t address, uint64_t page_count, bool promised, bool fresh_only)
+static bool pending_take(uint64_t address, uint64_t page_count, const struct backing_way *way)
 {
     struct backing_run *run = &pending.runs[pending.count];
     struct hl__pages *pages = &hl__memory.pages;
 
-    if (!promised && page_count > available_pages())
+    if (!way->promised && page_count > available_pages())
         page_count = available_pages();
     if (!page_count)
         return false;
-    if (!(fresh_only ? hl__pages_take_fresh(pages, page_count, &run->run)
-                     : hl__pages_take(pages, page_count, &run->run)))
+    if (!(way->fresh_only ? hl__pages_take_fresh(pages, page_count, &run->run)
+                          : hl__pages_take(pages, page_count, &run->run)))
         return false;
     run->address = address;
-    run->promised = promised;
-    if (!promised)
+    run->rights = way->rights;
+    run->promised = way->promised;
+    if (!way->promised)
         hl__memory.loose += run->run.count;
     hl__table_set(&hl__memory.table, address, run->run.page, run->run.count);
     pending.count++;
@@ -209,17 +230,16 @@ static bool pending_take(uint64_t address, uint64_t page_count, bool promised, b
 }
 
 /* Takes pages for every hole in [start, end); the last of them stay pending. */
-static int64_t backing_collect(uint64_t start, uint64_t end, uint32_t rights, bool promised,
-                               bool fresh_only)
+static int64_t backing_collect(uint64_t start, uint64_t end, const struct backing_way *way)
 {
     struct hl__table *table = &hl__memory.table;
 
     while ((start = hl__table_next_empty(table, start, end)) < end) {
         uint64_t hole = hl__table_next(table, start, end) - start;
 
-        if (pending.count == HL_ABI_EDITS_MAX && pending_flush(rights) < 0)
+        if (pending.count == HL_ABI_EDITS_MAX && hl__memory_back_now() < 0)
             return -ENOMEM;
-        if (!pending_take(start, HL__PAGES(hole), promised, fresh_only))
+        if (!pending_take(start, HL__PAGES(hole), way))
             return -ENOMEM;
         start += pending.runs[pending.count - 1].run.count * HL_ABI_PAGE_SIZE;
     }
@@ -231,15 +251,23 @@ static uint32_t backing_rights(uint64_t vma_flags, bool populate)
     return (uint32_t)(vma_flags & HL__VMA_RIGHTS) | (populate ? HL_ABI_RIGHT_POPULATE : 0);
 }
 
-int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate)
+int64_t hl__memory_back_later(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate)
 {
-    uint32_t rights = backing_rights(vma_flags, populate);
-    int64_t failure;
+    const struct backing_way way = {.rights = backing_rights(vma_flags, populate),
+                                    .promised = vma_flags & HL__VMA_COMMITTED};
 
     if (hl__memory_reserve_table(start, end) < 0)
         return -ENOMEM;
-    failure = backing_collect(start, end, rights, vma_flags & HL__VMA_COMMITTED, false);
-    return pending_flush(rights) < 0 ? -ENOMEM : failure;
+    if (!way.promised)
+        make_available(HL__PAGES(end - start));
+    return backing_collect(start, end, &way);
+}
+
+int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate)
+{
+    int64_t failure = hl__memory_back_later(start, end, vma_flags, populate);
+
+    return hl__memory_back_now() < 0 ? -ENOMEM : failure;
 }
 
 /* The range becomes a mapping's: what was mapped ahead there is promised from now on. */
@@ -274,7 +302,7 @@ static uint64_t ahead_choose(struct hl__lookahead *ahead, uint64_t room_pages)
 int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end,
                               uint64_t limit)
 {
-    uint32_t rights;
+    struct backing_way way = {.promised = true};
     uint64_t ahead_end = end;
     int64_t failure;
 
@@ -285,14 +313,16 @@ int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint6
         ahead_end = end + ahead_choose(ahead, HL__PAGES(limit - end)) * HL_ABI_PAGE_SIZE;
     if (hl__memory_reserve_table(start, ahead_end) < 0)
         return -ENOMEM;
-    rights = backing_rights(HL__RIGHTS_DATA, ahead->page_count >= AHEAD_PAGES_POPULATE);
-    failure = backing_collect(start, end, rights, true, false);
+    way.rights = backing_rights(HL__RIGHTS_DATA, ahead->page_count >= AHEAD_PAGES_POPULATE);
+    failure = backing_collect(start, end, &way);
     if (!failure && ahead_end > end) {
+        way.promised = false;
+        way.fresh_only = true;
         ahead->start = end;
-        backing_collect(end, ahead_end, rights, false, true);
+        backing_collect(end, ahead_end, &way);
         ahead->end = hl__table_next_empty(&hl__memory.table, end, ahead_end);
     }
-    if (pending_flush(rights) < 0) {
+    if (hl__memory_back_now() < 0) {
         ahead->end = ahead->start;
         return -ENOMEM;
     }
@@ -320,7 +350,7 @@ static void ahead_drop(struct hl__lookahead *ahead, uint64_t start, uint64_t end
         return;
     hl__memory_unback(from, ahead->end, false);
     hl__edits_add(from, HL__PAGES(ahead->end - from), HL_ABI_SOURCE_NONE, 0, 0);
-    hl__edits_flush();
+    hl__edits_send();
     ahead->end = from;
 }
 
@@ -330,11 +360,52 @@ void hl__memory_drop_ahead(uint64_t start, uint64_t end)
     ahead_drop(&hl__memory.map_ahead, start, end);
 }
 
+void hl__memory_retire(uint64_t start, uint64_t end)
+{
+    struct hl__retired *retired = &hl__memory.retired;
+    uint64_t page_count = hl__table_count(&hl__memory.table, start, end);
+
+    if (!page_count)
+        return;
+    if (retired->size + (end - start) > RETIRED_SIZE_MAX || !hl__retired_add(retired, start, end)) {
+        hl__memory_drop_retired(0, HL_ABI_USER_END);
+        hl__edits_send();
+        hl__retired_add(retired, start, end);
+    }
+    hl__memory.loose += page_count;
+}
+
+void hl__memory_revive(uint64_t start, uint64_t end)
+{
+    struct hl__range part;
+    struct hl__table_run run;
+
+    while (hl__retired_cut(&hl__memory.retired, start, end, &part))
+        for (uint64_t at = part.start; hl__table_run(&hl__memory.table, at, part.end, &run);
+             at = run.address + run.count * HL_ABI_PAGE_SIZE) {
+            memset((void *)run.address, 0, run.count * HL_ABI_PAGE_SIZE);
+            hl__memory.loose -= run.count;
+        }
+}
+
+void hl__memory_drop_retired(uint64_t start, uint64_t end)
+{
+    struct hl__retired *retired = &hl__memory.retired;
+    struct hl__range part;
+
+    if (retired->count == HL__RETIRED_MAX && hl__retired_next(retired, start) < end) {
+        start = 0; /* there is no room for cutting one in two */
+        end = HL_ABI_USER_END;
+    }
+    while (hl__retired_cut(retired, start, end, &part)) {
+        hl__memory_unback(part.start, part.end, false);
+        hl__edits_add(part.start, HL__PAGES(part.end - part.start), HL_ABI_SOURCE_NONE, 0, 0);
+    }
+}
+
 int64_t hl__memory_commit(uint64_t page_count)
 {
-    if (page_count > available_pages())
-        hl__memory_drop_ahead(0, HL_ABI_USER_END);
-    if (page_count > available_pages()) {
+    if (!make_available(page_count)) {
         hl__memory.refused = true;
         return -ENOMEM;
     }

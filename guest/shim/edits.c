@@ -24,7 +24,7 @@ static bool edits_join(struct hl_abi_edit *last, const struct hl_abi_edit *next)
     return true;
 }
 
-static void edits_send(void)
+void hl__edits_send(void)
 {
     int64_t result;
 
@@ -46,7 +46,7 @@ void hl__edits_add(uint64_t address, uint64_t page_count, enum hl_abi_source sou
     if (batch.count && edits_join(&batch.edits[batch.count - 1], &edit))
         return;
     if (batch.count == HL_ABI_EDITS_MAX)
-        edits_send();
+        hl__edits_send();
     batch.edits[batch.count++] = edit;
 }
 
@@ -54,7 +54,7 @@ int64_t hl__edits_flush(void)
 {
     int64_t failure;
 
-    edits_send();
+    hl__edits_send();
     failure = batch.failure;
     batch.failure = 0;
     return failure;

@@ -9,8 +9,13 @@
 /* Up to this size, growth is backed at once instead of by faults. */
 #define BREAK_EAGER_MAX (1ull << 20)
 #define MAP_EAGER_MAX (256ull << 10)
-/* Up to this size, dropped pages are zeroed in place, which costs no exit. */
-#define DROP_IN_PLACE_MAX (256ull << 10)
+/* Up to this size, dropped pages are zeroed in place, which costs no exit. Those that were not
+ * promised are of use elsewhere. */
+#define DROP_IN_PLACE_MAX (1ull << 20)
+#define DROP_UNPROMISED_IN_PLACE_MAX (256ull << 10)
+/* So many unmappings take effect at once: a program that makes no more sees just what Linux does. */
+#define UNMAPS_AT_ONCE 64u
+#define RETIRE_SIZE_MAX (64ull << 10)
 #define LOW_START 0x40000000ull /* where MAP_32BIT looks */
 #define LOW_END 0x80000000ull
 
@@ -30,9 +35,14 @@ int64_t hl__memory_map(uint64_t start, uint64_t end, uint64_t flags)
 
     if (hl__memory_reserve_vmas() < 0)
         return -ENOMEM;
+    if (flags != HL__VMA_DATA || hl__memory.retired.count == HL__RETIRED_MAX) {
+        hl__memory_drop_retired(start, end);
+        hl__edits_send();
+    }
     if ((flags & HL__VMA_COMMITTED) && hl__memory_commit(HL__PAGES(end - start)) < 0)
         return -ENOMEM;
     hl__vma_insert(&hl__memory.vmas, &vma);
+    hl__memory_revive(start, end);
     return 0;
 }
 
@@ -66,6 +76,15 @@ static void unmap_piece(const struct hl__vma *vma, uint64_t start, uint64_t end,
     *high = end;
 }
 
+/* Whether a range may stay with the host for a while after it was unmapped. */
+static bool may_retire(uint64_t start, uint64_t end)
+{
+    const struct hl__vma *vma = hl__vma_find(&hl__memory.vmas, start);
+
+    return end - start <= RETIRE_SIZE_MAX && vma && vma->end >= end && vma->flags == HL__VMA_DATA &&
+           hl__memory.unmap_count++ >= UNMAPS_AT_ONCE;
+}
+
 int64_t hl__memory_unmap(uint64_t start, uint64_t end)
 {
     struct hl__vmas *vmas = &hl__memory.vmas;
@@ -74,6 +93,12 @@ int64_t hl__memory_unmap(uint64_t start, uint64_t end)
     hl__memory_drop_ahead(start, end);
     if (hl__memory_reserve_vmas() < 0)
         return -ENOMEM;
+    if (may_retire(start, end)) {
+        hl__memory.committed -= HL__PAGES(end - start);
+        hl__vma_remove(vmas, start, end);
+        hl__memory_retire(start, end);
+        return 0;
+    }
     for (uint32_t i = hl__vma_at_or_after(vmas, start);
          i < vmas->count && vmas->items[i].start < end; i++) {
         const struct hl__vma *vma = &vmas->items[i];
@@ -81,9 +106,11 @@ int64_t hl__memory_unmap(uint64_t start, uint64_t end)
         unmap_piece(vma, vma->start > start ? vma->start : start, vma->end < end ? vma->end : end,
                     &low, &high);
     }
-    if (low < high)
-        hl__edits_add(low, HL__PAGES(high - low), HL_ABI_SOURCE_NONE, 0, 0);
     hl__vma_remove(vmas, start, end);
+    if (low < high) {
+        hl__edits_add(low, HL__PAGES(high - low), HL_ABI_SOURCE_NONE, 0, 0);
+        hl__memory_drop_retired(low, high);
+    }
     return hl__edits_flush();
 }
 
@@ -111,13 +138,23 @@ static uint64_t find_hole(uint64_t from, uint64_t limit, uint64_t size, bool use
     }
 }
 
-/* Where memory behind `address` is free up to. */
+/* Up to where addresses from `address` on are free. */
 static uint64_t hole_end(uint64_t address)
 {
     const struct hl__vmas *vmas = &hl__memory.vmas;
     uint32_t i = hl__vma_at_or_after(vmas, address);
 
-    return i < vmas->count ? vmas->items[i].start : HL_ABI_USER_END;
+    if (i == vmas->count)
+        return HL_ABI_USER_END;
+    return vmas->items[i].start > address ? vmas->items[i].start : address;
+}
+
+/* Up to where, below `limit`, pages may be mapped ahead behind `address`. */
+static uint64_t ahead_limit(uint64_t address, uint64_t limit)
+{
+    uint64_t retired = hl__retired_next(&hl__memory.retired, address);
+
+    return retired < limit ? retired : limit;
 }
 
 static bool hint_usable(uint64_t hint, uint64_t size)
@@ -163,7 +200,8 @@ static int64_t map_back(uint64_t start, uint64_t end, uint64_t vma_flags, uint64
     int64_t failure = 0;
 
     if (eager)
-        failure = hl__memory_back_ahead(&hl__memory.map_ahead, start, end, hole_end(end));
+        failure = hl__memory_back_ahead(&hl__memory.map_ahead, start, end,
+                                        ahead_limit(end, hole_end(end)));
     else if ((flags & MAP_POPULATE) && (vma_flags & HL__VMA_RIGHTS))
         hl__memory_back(start, end, vma_flags, true);
     if (failure < 0)
@@ -177,7 +215,7 @@ static int64_t map_anonymous(uint64_t hint, uint64_t size, uint64_t rights, uint
                          promised_flag(rights, flags & MAP_NORESERVE);
     bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
     bool eager = !fixed && !hint && !(flags & MAP_32BIT) && size <= MAP_EAGER_MAX &&
-                 vma_flags == (HL__RIGHTS_DATA | HL__VMA_COMMITTED);
+                 vma_flags == HL__VMA_DATA;
     uint64_t start = hint;
     int64_t failure;
 
@@ -349,21 +387,19 @@ HL__SYSCALL(mprotect)
 
 static int64_t break_grow(uint64_t old_end, uint64_t new_end)
 {
-    uint64_t flags = HL__RIGHTS_DATA | HL__VMA_COMMITTED;
-    uint64_t limit = hole_end(old_end);
+    uint64_t limit = hole_end(old_end) - HL_ABI_PAGE_SIZE; /* a page stays free, as a guard */
 
-    /* A page stays free behind it, as a guard. */
-    if (new_end >= HL_ABI_USER_END || limit < new_end + HL_ABI_PAGE_SIZE)
+    if (new_end >= HL_ABI_USER_END || limit < new_end)
         return -ENOMEM;
-    if (hl__memory_map(old_end, new_end, flags) < 0)
+    if (hl__memory_map(old_end, new_end, HL__VMA_DATA) < 0)
         return -ENOMEM;
     if (new_end - old_end > BREAK_EAGER_MAX) {
         hl__memory.break_ahead.page_count = 0;
         hl__memory_drop_ahead(old_end, new_end);
         return 0;
     }
-    if (hl__memory_back_ahead(&hl__memory.break_ahead, old_end, new_end, limit - HL_ABI_PAGE_SIZE) <
-        0)
+    if (hl__memory_back_ahead(&hl__memory.break_ahead, old_end, new_end,
+                              ahead_limit(new_end, limit)) < 0)
         return hl__memory_unmap(old_end, new_end), -ENOMEM;
     return 0;
 }
@@ -385,12 +421,17 @@ HL__SYSCALL(brk)
     return (int64_t)memory->break_end;
 }
 
-/* Moves what is behind a mapping to another place: the pages stay, their addresses change. */
+/* Moves what is behind a mapping to another place: the pages stay, their addresses change. The host
+ * allows no more mapped pages than there are, even for a moment. */
 static void move_pages(const struct hl__vma *vma, uint64_t from, uint64_t size, uint64_t to)
 {
     uint32_t rights = (uint32_t)(vma->flags & HL__VMA_RIGHTS);
     struct hl__table_run run;
 
+    if (rights)
+        hl__edits_add(from, HL__PAGES(size), HL_ABI_SOURCE_NONE, 0, 0);
+    if (HL__PAGES(size) > hl__pages_free(&hl__memory.pages))
+        hl__edits_send();
     if (vma->flags & HL__VMA_PROGRAM && rights)
         hl__edits_add(to, HL__PAGES(size), HL_ABI_SOURCE_PROGRAM, vma->offset + (from - vma->start),
                       rights);
@@ -402,8 +443,6 @@ static void move_pages(const struct hl__vma *vma, uint64_t from, uint64_t size, 
                           run.page * HL_ABI_PAGE_SIZE, rights);
     }
     hl__table_clear(&hl__memory.table, from, from + size);
-    if (rights)
-        hl__edits_add(from, HL__PAGES(size), HL_ABI_SOURCE_NONE, 0, 0);
 }
 
 static int64_t remap_move(const struct hl__vma *old, uint64_t from, uint64_t old_size, uint64_t to,
@@ -418,6 +457,7 @@ static int64_t remap_move(const struct hl__vma *old, uint64_t from, uint64_t old
         return -ENOMEM;
     if ((vma.flags & HL__VMA_COMMITTED) && hl__memory_commit(growth) < 0)
         return -ENOMEM;
+    hl__memory_drop_retired(to, to + new_size);
     move_pages(old, from, old_size, to);
     hl__vma_remove(&hl__memory.vmas, from, from + old_size);
     hl__vma_insert(&hl__memory.vmas, &vma);
@@ -500,12 +540,14 @@ HL__SYSCALL(mremap)
 /* Private memory starts over from zeroes. */
 static void drop_piece(const struct hl__vma *vma, uint64_t start, uint64_t end)
 {
+    uint64_t in_place_max =
+        vma->flags & HL__VMA_COMMITTED ? DROP_IN_PLACE_MAX : DROP_UNPROMISED_IN_PLACE_MAX;
     struct hl__table_run run;
     uint64_t first;
 
     if (vma->flags & HL__VMA_PROGRAM)
         return;
-    if ((vma->flags & HL_ABI_RIGHT_WRITE) && end - start <= DROP_IN_PLACE_MAX) {
+    if ((vma->flags & HL_ABI_RIGHT_WRITE) && end - start <= in_place_max) {
         for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run);
              at = run.address + run.count * HL_ABI_PAGE_SIZE)
             memset((void *)run.address, 0, run.count * HL_ABI_PAGE_SIZE);

@@ -9,6 +9,7 @@
 #include "hyperlight/abi/hypercall.h"
 #include "hyperlight/abi/x86_64.h"
 #include "pages.h"
+#include "retired.h"
 #include "table.h"
 #include "vma.h"
 
@@ -21,6 +22,7 @@
 #define HL__PAGES(size) ((size) / HL_ABI_PAGE_SIZE)
 
 #define HL__RIGHTS_DATA (HL_ABI_RIGHT_READ | HL_ABI_RIGHT_WRITE)
+#define HL__VMA_DATA (HL__RIGHTS_DATA | HL__VMA_COMMITTED) /* flags of a program's ordinary data */
 
 /*
  * Mapped memory ahead of need, behind the break and behind small mappings: it belongs to no
@@ -31,19 +33,28 @@ struct hl__lookahead {
     uint64_t page_count; /* how far to look ahead next time */
 };
 
+/*
+ * Unmapping takes a right away, which costs far more than an exit. So only the first unmappings of
+ * a program take effect at once; from then on the program's small pieces of ordinary data are
+ * retired: no longer mapped by the books, and no longer promised, but until the next batch goes to
+ * the host an access to them does not fault. A new mapping of ordinary data there takes the pages
+ * over, zeroed. A rest changes nothing of it: retired pages are part of a snapshot like free ones.
+ */
 struct hl__memory {
     struct hl__pages pages;
     struct hl__table table;
     struct hl__vmas vmas;
     uint64_t total_pages;
     uint64_t committed; /* pages promised to mappings with HL__VMA_COMMITTED */
-    uint64_t
-        loose; /* pages in use beside those: look-ahead, mappings without a promise, bookkeeping */
+    /* pages in use beside those: look-ahead, retired, mappings without a promise, bookkeeping */
+    uint64_t loose;
     uint64_t break_start, break_end;
     uint64_t map_base; /* where mappings without a wish are looked for, upwards */
     uint64_t stack_start, stack_end;
     struct hl__lookahead break_ahead, map_ahead;
-    uint64_t fault_next; /* where the next fault of a sequential sweep would be */
+    struct hl__retired retired;
+    uint64_t unmap_count; /* unmappings that could have been put off */
+    uint64_t fault_next;  /* where the next fault of a sequential sweep would be */
     uint64_t fault_pages;
     uint64_t spurious_address, spurious_rip, spurious_count;
     const uint8_t *program; /* the guest binary */
@@ -63,6 +74,9 @@ int64_t hl__memory_reserve_vmas(void);
 int64_t hl__memory_reserve_table(uint64_t start, uint64_t end);
 /* Puts pages behind all of [start, end) that has none. 0 or -ENOMEM; then a part may be backed. */
 int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate);
+/* The same, but the pages come with the next hl__memory_back() or hl__memory_back_now(). */
+int64_t hl__memory_back_later(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate);
+int64_t hl__memory_back_now(void);
 /* The same, and looks ahead up to `limit`. */
 int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end,
                               uint64_t limit);
@@ -71,6 +85,12 @@ int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint6
 void hl__memory_unback(uint64_t start, uint64_t end, bool promised);
 /* Gives up what was mapped ahead in or after a range. */
 void hl__memory_drop_ahead(uint64_t start, uint64_t end);
+/* Retires a range of ordinary data that no mapping holds any more. */
+void hl__memory_retire(uint64_t start, uint64_t end);
+/* Makes what is retired in a range a new mapping's, as zeroes. */
+void hl__memory_revive(uint64_t start, uint64_t end);
+/* Unmaps what is retired in a range, perhaps more; leaves the edits to the caller's next flush. */
+void hl__memory_drop_retired(uint64_t start, uint64_t end);
 /* Promises pages to a mapping. 0 or -ENOMEM. */
 int64_t hl__memory_commit(uint64_t page_count);
 

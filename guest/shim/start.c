@@ -20,10 +20,12 @@
 #define MAP_BASE 0x100000000000ull   /* mappings without a wish, plus up to 1 TiB */
 #define SPREAD_PAGES (1ull << 28)
 #define STACK_SPREAD_PAGES (1ull << 22)
+#define BREAK_SPREAD_PAGES (1ull << 13) /* as in Linux */
 #define STACK_SIZE_MAX (8ull << 20)
 #define STACK_GUARD_SIZE (1ull << 20)
-#define STACK_BACKED_SIZE (64ull << 10) /* below what the start writes */
-#define ZEROES_EAGER_MAX (256ull << 10)
+#define STACK_BACKED_SIZE (64ull << 10)     /* below what the start writes */
+#define ZEROES_EAGER_MAX (4ull << 20)       /* of a segment, and at most an eighth of memory */
+#define ZEROES_POPULATED_MAX (256ull << 10) /* the host pays for the rest when it is touched */
 #define AUX_ENTRIES_MAX 24
 #define FLAGS_START 0x202ull
 
@@ -76,19 +78,36 @@ static uint64_t image_shift(void)
            (plan.start & ~mask);
 }
 
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Backs a segment up to the end of its copied bytes, and zeroes beyond. */
+static int64_t back_copied(uint64_t start, uint64_t end, uint64_t copied_end, uint64_t flags)
+{
+    uint64_t eighth = HL__PAGE_DOWN(hl__memory.total_pages * HL_ABI_PAGE_SIZE / 8);
+    uint64_t backed_end = copied_end + lower(eighth, ZEROES_EAGER_MAX);
+    uint64_t populated_end = lower(copied_end + ZEROES_POPULATED_MAX, backed_end);
+
+    backed_end = lower(backed_end, end);
+    populated_end = lower(populated_end, end);
+    if (populated_end < backed_end &&
+        hl__memory_back_later(populated_end, backed_end, flags, false) < 0)
+        return -ENOMEM;
+    return hl__memory_back(start, populated_end, flags, copied_end > start);
+}
+
 /* Private memory that starts with the file's bytes: written before its final rights are set. */
 static void load_copied(const struct hl__elf_segment *segment, uint64_t shift)
 {
     uint64_t start = segment->address + shift, end = start + segment->page_count * HL_ABI_PAGE_SIZE;
     uint64_t copy_to = segment->copy_address + shift;
-    uint64_t backed_end = HL__PAGE_UP(copy_to + segment->copy_size);
+    uint64_t copied_end = segment->copy_size ? HL__PAGE_UP(copy_to + segment->copy_size) : start;
     uint32_t rights = segment->rights | HL__RIGHTS_DATA;
     uint64_t flags = rights | HL__VMA_COMMITTED;
 
-    if (end - backed_end <= ZEROES_EAGER_MAX)
-        backed_end = end;
-    if (hl__memory_map(start, end, flags) < 0 ||
-        hl__memory_back(start, backed_end, flags, segment->copy_size > 0) < 0)
+    if (hl__memory_map(start, end, flags) < 0 || back_copied(start, end, copied_end, flags) < 0)
         refuse_segment(segment);
     memcpy((void *)copy_to, hl__memory.program + segment->copy_offset, segment->copy_size);
     if (rights != (segment->rights ? segment->rights | HL_ABI_RIGHT_READ : 0) &&
@@ -117,11 +136,12 @@ static void load_image(uint64_t shift)
         else
             load_mapped(segment, shift);
     }
-    hl__memory.break_start = hl__memory.break_end = plan.end + shift;
+    hl__memory.break_start = hl__memory.break_end =
+        plan.end + shift + hl__random_number() % BREAK_SPREAD_PAGES * HL_ABI_PAGE_SIZE;
 }
 
 /* Reserves the stack with unmapped pages below, and backs its top for `start_size` bytes and some
- * more. */
+ * more; with the exit that the image costs. */
 static void make_stack(uint64_t start_size)
 {
     struct hl__memory *memory = &hl__memory;
@@ -141,7 +161,7 @@ static void make_stack(uint64_t start_size)
         refuse_too_large("arguments and environment take a stack", HL__PAGES(backed));
     if (hl__memory_map(memory->stack_start - STACK_GUARD_SIZE, memory->stack_start, 0) < 0 ||
         hl__memory_map(memory->stack_start, memory->stack_end, flags) < 0 ||
-        hl__memory_back(memory->stack_end - backed, memory->stack_end, flags, true) < 0)
+        hl__memory_back_later(memory->stack_end - backed, memory->stack_end, flags, true) < 0)
         refuse_too_large("the program needs a stack", HL__PAGES(size));
 }
 
@@ -271,9 +291,9 @@ void hl__start_program(void)
     if (plan.copied_pages > hl__memory.total_pages)
         refuse_too_large("the program needs memory", plan.copied_pages);
     shift = image_shift();
-    load_image(shift);
     make_stack(start_size());
-    if (hl__edits_flush() < 0)
+    load_image(shift);
+    if (hl__memory_back_now() < 0)
         refuse_too_large("the program needs page tables for an image",
                          HL__PAGES(plan.end - plan.start));
     hl__hot.syscall = (struct hl_abi_registers){

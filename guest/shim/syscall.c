@@ -25,16 +25,15 @@ static void syscall_trace(uint64_t number, const uint64_t *arg)
     struct hl__text text;
 
     hl__text_start(&text, bytes, sizeof bytes);
-    hl__text_add(&text, "system call ");
     hl__text_add(&text, number < COUNT(names) && names[number] ? names[number] : "unknown");
     hl__text_add(&text, "(");
-    hl__text_add_number(&text, number);
-    hl__text_add(&text, ")(");
     for (int i = 0; i < 6; i++) {
         hl__text_add(&text, i ? ", " : "");
         hl__text_add_hex(&text, arg[i]);
     }
-    hl__text_add(&text, ") is not served: ENOSYS");
+    hl__text_add(&text, ") [");
+    hl__text_add_number(&text, number);
+    hl__text_add(&text, "] is not served: ENOSYS");
     hl__host_log(bytes, text.size);
 }
 

@@ -159,3 +159,14 @@ bool hl__table_run(const struct hl__table *table, uint64_t start, uint64_t end,
     } while (address < end && hl__table_get(table, address) == run->page + run->count);
     return true;
 }
+
+uint64_t hl__table_count(const struct hl__table *table, uint64_t start, uint64_t end)
+{
+    struct hl__table_run run;
+    uint64_t count = 0;
+
+    for (; hl__table_run(table, start, end, &run);
+         start = run.address + run.count * HL_ABI_PAGE_SIZE)
+        count += run.count;
+    return count;
+}

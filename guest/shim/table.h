@@ -40,6 +40,8 @@ void hl__table_clear(struct hl__table *table, uint64_t start, uint64_t end);
 /* The first address in [start, end) that has a page; `end` if none. And the other way round. */
 uint64_t hl__table_next(const struct hl__table *table, uint64_t start, uint64_t end);
 uint64_t hl__table_next_empty(const struct hl__table *table, uint64_t start, uint64_t end);
+/* How many addresses in [start, end) have a page. */
+uint64_t hl__table_count(const struct hl__table *table, uint64_t start, uint64_t end);
 /* The first run in [start, end), false if none. */
 bool hl__table_run(const struct hl__table *table, uint64_t start, uint64_t end,
                    struct hl__table_run *run);

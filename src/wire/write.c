@@ -1,5 +1,6 @@
 /* Writes messages. What is written is never read back: the other side may be looking. */
 #include "wire/codec.h"
+#include <hyperlight/abi/hypercall.h>
 
 static unsigned char *write_message_head(unsigned char *out, uint32_t kind, size_t count)
 {
@@ -22,11 +23,21 @@ static unsigned char *write_head(unsigned char *out, unsigned type, unsigned fla
     return out + sizeof head;
 }
 
+/* The host reads what is referred to where it lies; a page that was never touched is not there yet. */
+static void touch_span(const hl_span *span)
+{
+    const volatile char *data = span->data;
+    for (uint64_t at = 0; at < span->size; at += HL_ABI_PAGE_SIZE)
+        (void)data[at];
+    (void)data[span->size - 1];
+}
+
 static unsigned char *write_span(unsigned char *out, hl_type type, const hl_span *span,
                                  bool references)
 {
     if (hl__wire_is_reference(span->size, references)) {
         const uint64_t address = (uintptr_t)span->data;
+        touch_span(span);
         out = write_head(out, type, HL_WIRE_REFERENCE, span->size);
         memcpy(out, &address, sizeof address);
         return out + sizeof address;

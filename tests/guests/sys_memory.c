@@ -224,6 +224,61 @@ static void check_many(void)
     CHECK("many_mappings", right);
 }
 
+static unsigned churn_random(void)
+{
+    static uint64_t state = 1;
+
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)(state >> 33);
+}
+
+/* Small pieces come, change, move and go in a random order; each starts as zeroes and keeps what
+ * was written. */
+static void check_churn(void)
+{
+    enum { COUNT = 64, STEPS = 20000 };
+    static char *pieces[COUNT];
+    static size_t sizes[COUNT];
+    int right = 1;
+
+    for (int step = 0; step < STEPS && right; step++) {
+        unsigned i = churn_random() % COUNT;
+        char *old = pieces[i];
+
+        if (!old) {
+            sizes[i] = (1 + churn_random() % 6) * PAGE;
+            pieces[i] = mmap(NULL, sizes[i], PROT_READ | PROT_WRITE, ANONYMOUS, -1, 0);
+            right = pieces[i] != MAP_FAILED && zero(pieces[i], sizes[i]);
+            memset(pieces[i], (int)i + 1, sizes[i]);
+            continue;
+        }
+        right = old[0] == (char)(i + 1) && old[sizes[i] - 1] == (char)(i + 1);
+        switch (churn_random() % 8) {
+        case 0:
+            right &= mprotect(old, sizes[i], PROT_READ) == 0 &&
+                     mprotect(old, sizes[i], PROT_READ | PROT_WRITE) == 0;
+            break;
+        case 1:
+            pieces[i] = mremap(old, sizes[i], sizes[i] + PAGE, MREMAP_MAYMOVE);
+            right &= pieces[i] != MAP_FAILED && pieces[i][0] == (char)(i + 1) &&
+                     zero(pieces[i] + sizes[i], PAGE);
+            sizes[i] += PAGE;
+            memset(pieces[i], (int)i + 1, sizes[i]);
+            break;
+        case 2:
+            right &=
+                mmap(old, sizes[i], PROT_READ | PROT_WRITE, ANONYMOUS | MAP_FIXED, -1, 0) == old &&
+                zero(old, sizes[i]);
+            memset(old, (int)i + 1, sizes[i]);
+            break;
+        default:
+            right &= munmap(old, sizes[i]) == 0;
+            pieces[i] = NULL;
+        }
+    }
+    CHECK("churn", right);
+}
+
 int main(void)
 {
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
@@ -238,5 +293,6 @@ int main(void)
     check_remap();
     check_advise();
     check_many();
+    check_churn();
     return sys_result();
 }

@@ -7,6 +7,7 @@
 #include "../../guest/shim/edits.c"
 #include "../../guest/shim/memory.c"
 #include "../../guest/shim/pages.c"
+#include "../../guest/shim/retired.c"
 #include "../../guest/shim/table.c"
 #include "../../guest/shim/vma.c"
 
@@ -35,6 +36,7 @@ static int ram;
 static uint8_t *ram_view;
 static uint64_t edit_calls;
 static int edits_fail_after = -1;
+static uint64_t mapped_pages_max = UINT64_MAX; /* the program's, with what a batch adds */
 static uint8_t program[16 * HL_ABI_PAGE_SIZE] __attribute__((aligned(4096)));
 
 bool hl__descriptor_open(int descriptor)
@@ -86,6 +88,24 @@ static void host_apply(const struct hl_abi_edit *edit)
     }
 }
 
+/* The host counts a batch's additions, not its removals, before it does anything. */
+static bool batch_fits(const struct hl_abi_edit *edits, uint32_t count)
+{
+    static uint64_t mapped_pages; /* as of the batches before; exact only where a test needs it */
+    uint64_t added = 0, removed = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        added += edits[i].source == HL_ABI_SOURCE_RAM ? edits[i].page_count : 0;
+        removed += edits[i].source == HL_ABI_SOURCE_NONE ? edits[i].page_count : 0;
+    }
+    if (mapped_pages_max == UINT64_MAX)
+        mapped_pages = hl__memory.total_pages - hl__pages_free(&hl__memory.pages);
+    if (mapped_pages_max != UINT64_MAX && mapped_pages + added > mapped_pages_max)
+        return false;
+    mapped_pages += added - removed;
+    return true;
+}
+
 int64_t hl__host_edit(const struct hl_abi_edit *edits, uint32_t count)
 {
     assert_true(count >= 1 && count <= HL_ABI_EDITS_MAX);
@@ -93,6 +113,8 @@ int64_t hl__host_edit(const struct hl_abi_edit *edits, uint32_t count)
         return -ENOMEM;
     if (edits_fail_after > 0)
         edits_fail_after--;
+    if (!batch_fits(edits, count))
+        return -ENOMEM;
     edit_calls++;
     for (uint32_t i = 0; i < count; i++)
         host_apply(&edits[i]);
@@ -107,6 +129,8 @@ static void unmap_all(void)
     hl__memory_drop_ahead(0, HL_ABI_USER_END);
     while (vmas->count)
         assert_int_equal(hl__memory_unmap(vmas->items[0].start, vmas->items[0].end), 0);
+    hl__memory_drop_retired(0, HL_ABI_USER_END);
+    hl__edits_send();
 }
 
 static int set_up(void **state)
@@ -174,12 +198,67 @@ static bool touch(uint64_t address, bool write)
     return true;
 }
 
+static void check_retired(void)
+{
+    const struct hl__retired *retired = &hl__memory.retired;
+    uint64_t size = 0;
+
+    for (uint32_t i = 0; i < retired->count; i++) {
+        const struct hl__range *range = &retired->items[i];
+
+        assert_true(range->start < range->end);
+        if (i)
+            assert_true(range[-1].end < range->start);
+        assert_false(hl__vma_any(&hl__memory.vmas, range->start, range->end));
+        size += range->end - range->start;
+    }
+    assert_int_equal(size, retired->size);
+    assert_true(size <= RETIRED_SIZE_MAX);
+}
+
+static void check_ahead(const struct hl__lookahead *ahead)
+{
+    assert_true(ahead->start <= ahead->end);
+    if (ahead->start < ahead->end)
+        assert_false(hl__vma_any(&hl__memory.vmas, ahead->start, ahead->end));
+}
+
+/* A page is behind one address at most, and then it is not free. */
+static uint64_t check_pages(void)
+{
+    static bool used[RAM_PAGES];
+    uint64_t count = 0;
+    struct hl__table_run run;
+
+    memset(used, 0, sizeof used);
+    for (uint64_t at = 0; hl__table_run(&hl__memory.table, at, HL_ABI_USER_END, &run);
+         at = run.address + run.count * HL_ABI_PAGE_SIZE) {
+        for (uint64_t page = run.page; page < run.page + run.count; page++) {
+            assert_true(page < hl__memory.pages.fresh);
+            assert_false(used[page] || pages_is_returned(&hl__memory.pages, page));
+            used[page] = true;
+        }
+        count += run.count;
+    }
+    return count;
+}
+
+/* Memory that is new must be zero. */
+static void fill_new(uint64_t at, uint64_t size, unsigned value)
+{
+    for (uint64_t i = 0; i < size; i += 4096) {
+        assert_true(touch(at + i, true));
+        assert_int_equal(*(uint8_t *)(at + i), 0);
+        assert_int_equal(*(uint8_t *)(at + i + 4095), 0);
+    }
+    memset((void *)at, (int)value + 1, size);
+}
+
 /* What must always hold of the books. */
 static void check_books(void)
 {
     const struct hl__memory *memory = &hl__memory;
-    uint64_t committed = 0, backed = 0;
-    struct hl__table_run run;
+    uint64_t committed = 0, promised_backed = 0, used;
 
     for (uint32_t i = 0; i < memory->vmas.count; i++) {
         const struct hl__vma *vma = &memory->vmas.items[i];
@@ -189,17 +268,19 @@ static void check_books(void)
             assert_true(vma[-1].end <= vma->start);
         if (i && vma[-1].end == vma->start)
             assert_true(!vma_can_join(&vma[-1], vma));
-        if (vma->flags & HL__VMA_COMMITTED)
+        if (vma->flags & HL__VMA_COMMITTED) {
             committed += HL__PAGES(vma->end - vma->start);
+            promised_backed += hl__table_count(&memory->table, vma->start, vma->end);
+        }
     }
     assert_int_equal(committed, memory->committed);
     assert_true(memory->committed + memory->loose <= memory->total_pages);
-    for (uint64_t at = 0; hl__table_run(&memory->table, at, HL_ABI_USER_END, &run);
-         at = run.address + run.count * HL_ABI_PAGE_SIZE)
-        backed += run.count;
-    /* The bookkeeping's own pages are taken for good. */
-    assert_true(memory->total_pages - hl__pages_free(&memory->pages) >= backed);
-    assert_true(memory->total_pages - hl__pages_free(&memory->pages) <= backed + memory->loose);
+    used = memory->total_pages - hl__pages_free(&memory->pages);
+    assert_true(used >= check_pages());
+    assert_int_equal(memory->loose, used - promised_backed);
+    check_ahead(&memory->map_ahead);
+    check_ahead(&memory->break_ahead);
+    check_retired();
 }
 
 static void small_growth_is_mapped_ahead(void **state)
@@ -354,6 +435,183 @@ static void many_mappings(void **state)
     assert_int_equal(hl__memory.vmas.count, 0);
 }
 
+/* Maps `count` pieces of 8 KiB one behind the other and fills them. */
+static uint64_t map_pieces(unsigned count)
+{
+    uint64_t start = (uint64_t)map(0, 8192, PROT_READ | PROT_WRITE, 0);
+
+    memset((void *)start, 0xaa, 8192);
+    for (unsigned i = 1; i < count; i++) {
+        assert_int_equal(map(0, 8192, PROT_READ | PROT_WRITE, 0), start + i * 8192);
+        memset((void *)(start + i * 8192), 0xaa, 8192);
+    }
+    return start;
+}
+
+static void looking_ahead_stops_at_mappings(void **state)
+{
+    uint64_t start = map_pieces(3);
+
+    (void)state;
+    assert_int_equal(unmap(start + 8192, 8192), 0);
+    hl__memory_drop_ahead(0, HL_ABI_USER_END);
+    assert_int_equal(map(0, 8192, PROT_READ | PROT_WRITE, 0), start + 8192);
+    check_books();
+}
+
+/* Uses up the unmappings that take effect at once. */
+static void wear_out(void)
+{
+    for (unsigned i = 0; i < UNMAPS_AT_ONCE; i++) {
+        uint64_t at = (uint64_t)map(0, 4096, PROT_READ | PROT_WRITE, 0);
+
+        assert_int_equal(unmap(at, 4096), 0);
+        assert_int_equal(hl__table_get(&hl__memory.table, at), 0);
+        assert_int_equal(hl__memory.retired.count, 0);
+    }
+    hl__memory_drop_ahead(0, HL_ABI_USER_END);
+    edit_calls = 0;
+}
+
+static void unmappings_are_batched(void **state)
+{
+    uint64_t start;
+
+    (void)state;
+    wear_out();
+    start = map_pieces(500);
+    edit_calls = 0;
+    for (unsigned i = 0; i < 500; i += 2)
+        assert_int_equal(unmap(start + i * 8192, 8192), 0);
+    assert_in_range(edit_calls, 250 / HL__RETIRED_MAX, 250 / HL__RETIRED_MAX + 2);
+    check_books();
+    assert_int_equal(hl__memory.committed, 500);
+    assert_false(touch(start + 498 * 8192, false));
+    for (unsigned i = 1; i < 500; i += 2)
+        assert_int_equal(unmap(start + i * 8192, 8192), 0);
+    assert_in_range(edit_calls, 500 / HL__RETIRED_MAX - 1, 500 / HL__RETIRED_MAX + 2);
+    assert_int_equal(hl__memory.committed, 0);
+    check_books();
+}
+
+static void neighbours_retire_as_one(void **state)
+{
+    uint64_t start;
+
+    (void)state;
+    wear_out();
+    start = map_pieces(500);
+    edit_calls = 0;
+    for (unsigned i = 0; i < 500; i++)
+        assert_int_equal(unmap(start + i * 8192, 8192), 0);
+    assert_int_equal(edit_calls, 0);
+    assert_int_equal(hl__memory.retired.count, 1);
+    check_books();
+}
+
+static void retired_memory_comes_back_as_zeroes(void **state)
+{
+    uint64_t start, back;
+
+    (void)state;
+    wear_out();
+    start = map_pieces(8);
+    assert_int_equal(unmap(start + 8192, 6 * 8192), 0);
+    assert_int_equal(*(uint8_t *)(start + 8192), 0xaa);
+    edit_calls = 0;
+    back = (uint64_t)map(0, 2 * 8192, PROT_READ | PROT_WRITE, 0);
+    assert_int_equal(back, start + 8192);
+    for (uint64_t i = 0; i < 2 * 8192; i++)
+        assert_int_equal(*(uint8_t *)(back + i), 0);
+    assert_int_equal(*(uint8_t *)(back - 1), 0xaa);
+    assert_int_equal(edit_calls, 0);
+    check_books();
+    /* Out of the middle of what is left. */
+    assert_int_equal(map(start + 4 * 8192, 8192, PROT_READ | PROT_WRITE, MAP_FIXED),
+                     start + 4 * 8192);
+    assert_int_equal(edit_calls, 0);
+    assert_int_equal(hl__memory.retired.count, 2);
+    assert_int_equal(*(uint8_t *)(start + 4 * 8192), 0);
+    check_books();
+}
+
+static void other_mappings_drop_retired_memory(void **state)
+{
+    uint64_t start;
+
+    (void)state;
+    wear_out();
+    start = map_pieces(8);
+    assert_int_equal(unmap(start + 8192, 4 * 8192), 0);
+    edit_calls = 0;
+    assert_int_equal(map(start + 8192, 4096, PROT_READ, MAP_FIXED), start + 8192);
+    assert_int_equal(edit_calls, 1);
+    assert_int_equal(hl__memory.retired.size, 4 * 8192 - 4096);
+    assert_true(touch(start + 8192, false));
+    assert_int_equal(*(uint8_t *)(start + 8192), 0);
+    check_books();
+}
+
+static void retired_memory_is_given_up_for_need(void **state)
+{
+    uint64_t start, big;
+
+    (void)state;
+    wear_out();
+    start = map_pieces(500);
+    for (unsigned i = 0; i < 500; i++)
+        assert_int_equal(unmap(start + i * 8192, 8192), 0);
+    big = (uint64_t)map(0, (RAM_PAGES - 100) * 4096ull, PROT_READ | PROT_WRITE, 0);
+    assert_true((int64_t)big > 0);
+    assert_int_equal(hl__memory.retired.count, 0);
+    for (uint64_t at = big; at < big + (RAM_PAGES - 100) * 4096ull; at += 4096) {
+        assert_true(touch(at, true));
+        assert_int_equal(*(uint8_t *)at, 0);
+    }
+    check_books();
+}
+
+/* The break shrinks and grows over what it gave back; nothing is mapped ahead there. */
+static void the_break_revives(void **state)
+{
+    uint64_t start = set_break(0);
+
+    (void)state;
+    wear_out();
+    assert_int_equal(set_break(start + 65536), start + 65536);
+    memset((void *)start, 0xaa, 65536);
+    assert_int_equal(set_break(start + 4096), start + 4096);
+    assert_int_equal(hl__memory.retired.count, 1);
+    edit_calls = 0;
+    for (uint64_t end = start + 8192; end <= start + 65536; end += 4096) {
+        assert_int_equal(set_break(end), end);
+        assert_int_equal(*(uint8_t *)(end - 1), 0);
+        check_books();
+    }
+    assert_int_equal(edit_calls, 0);
+    assert_int_equal(*(uint8_t *)(start + 4095), 0xaa);
+}
+
+/* The host refuses more mapped pages than there are, so a large move first takes them away. */
+static void more_than_half_of_memory_moves(void **state)
+{
+    uint64_t size = 12ull << 20, at = (uint64_t)map(0, size, PROT_READ | PROT_WRITE, 0), moved;
+
+    (void)state;
+    for (uint64_t i = 0; i < size; i += 4096) {
+        assert_true(touch(at + i, true));
+        memset((void *)(at + i), 0xaa, 4096);
+    }
+    assert_true(map(at + size, 4096, PROT_READ, MAP_FIXED) > 0);
+    mapped_pages_max = RAM_PAGES;
+    moved = (uint64_t)remap_call(at, size, size + 4096, MREMAP_MAYMOVE);
+    mapped_pages_max = UINT64_MAX;
+    assert_true((int64_t)moved > 0 && moved != at);
+    for (uint64_t i = 0; i < size; i += 4096)
+        assert_int_equal(*(uint8_t *)(moved + i), 0xaa);
+    check_books();
+}
+
 /* The model: 256 pages of address space, what each should hold and allow. */
 enum { MODEL_PAGES = 256, MODEL_STEPS = 40000 };
 #define MODEL_START TEST_MAP_BASE
@@ -449,6 +707,51 @@ static void model_remap(unsigned page, unsigned count)
     unmap((uint64_t)moved + size, 64ull << 20);
 }
 
+/* Small pieces come, change, grow and go. */
+static void churn(void **state)
+{
+    enum { COUNT = 64, STEPS = 40000 };
+    static uint64_t pieces[COUNT], sizes[COUNT];
+
+    (void)state;
+    memset(pieces, 0, sizeof pieces);
+    srand(2);
+    for (int step = 0; step < STEPS; step++) {
+        unsigned i = (unsigned)rand() % COUNT;
+        uint64_t at = pieces[i], size = sizes[i];
+
+        if (!at) {
+            sizes[i] = size = (1 + (uint64_t)rand() % 6) * 4096;
+            pieces[i] = at = (uint64_t)map(0, size, PROT_READ | PROT_WRITE, 0);
+            assert_true((int64_t)at > 0);
+            fill_new(at, size, i);
+            continue;
+        }
+        assert_int_equal(*(uint8_t *)at, i + 1);
+        assert_int_equal(*(uint8_t *)(at + size - 1), i + 1);
+        switch (rand() % 8) {
+        case 0:
+            assert_int_equal(protect(at, size, PROT_READ), 0);
+            assert_int_equal(protect(at, size, PROT_READ | PROT_WRITE), 0);
+            break;
+        case 1:
+            pieces[i] = (uint64_t)remap_call(at, size, size + 4096, MREMAP_MAYMOVE);
+            assert_true((int64_t)pieces[i] > 0);
+            fill_new(pieces[i] + size, 4096, i);
+            sizes[i] += 4096;
+            break;
+        case 2:
+            assert_int_equal(map(at, size, PROT_READ | PROT_WRITE, MAP_FIXED), at);
+            fill_new(at, size, i);
+            break;
+        default:
+            assert_int_equal(unmap(at, size), 0);
+            pieces[i] = 0;
+        }
+        check_books();
+    }
+}
+
 static void random_operations(void **state)
 {
     static const uint8_t protections[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE,
@@ -504,6 +807,15 @@ int main(void)
         TEST(stack_grows_down),
         TEST(refused_edits_leave_the_books_right),
         TEST(many_mappings),
+        TEST(looking_ahead_stops_at_mappings),
+        TEST(unmappings_are_batched),
+        TEST(neighbours_retire_as_one),
+        TEST(retired_memory_comes_back_as_zeroes),
+        TEST(other_mappings_drop_retired_memory),
+        TEST(retired_memory_is_given_up_for_need),
+        TEST(the_break_revives),
+        TEST(more_than_half_of_memory_moves),
+        TEST(churn),
         TEST(random_operations),
     };
 
