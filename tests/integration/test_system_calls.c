@@ -1,5 +1,8 @@
-/* The system calls that the shim serves: the sys_* guests, which say the same on Linux, run in a
- * micro VM. test-labels: bed */
+/*
+ * The system calls that the shim serves: the sys_* guests, which say the same on Linux, run in a
+ * micro VM.
+ * test-labels: bed
+ */
 #include "fixture.h"
 
 #include <string.h>
