@@ -1,6 +1,7 @@
 /*
- * The guest of the hostile suite: it does whatever the test tells it, by address and by machine code, so that each attack is
- * a line in the test. Its first argument chooses what it does wrong before it serves.
+ * The guest of the hostile suite: it does whatever the test tells it, by address and by machine
+ * code, so that each attack is a line in the test. Its first argument chooses what it does wrong
+ * before it serves.
  * guest-variants: musl
  */
 #include <cpuid.h>
@@ -16,7 +17,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define FUNCTION(name) static hl_status name(const hl_value *arguments, size_t count, hl_value *reply, void *user)
+#define FUNCTION(name)                                                                             \
+    static hl_status name(const hl_value *arguments, size_t count, hl_value *reply, void *user)
 #define UNUSED (void)arguments, (void)count, (void)reply, (void)user
 
 enum { PAGE = 4096, CODE_SIZE = 4 * PAGE, SCRATCH_SIZE = 64 * PAGE, VECTOR_SIZE = 4096 };
@@ -50,8 +52,9 @@ FUNCTION(places)
 {
     UNUSED;
     int on_stack = 0;
-    const uint64_t all[] = {(uintptr_t)code, (uintptr_t)scratch, (uintptr_t)echo, (uintptr_t)constant, (uintptr_t)heap,
-                            (uintptr_t)&on_stack, getauxval(HL_ABI_AT_SHIM)};
+    const uint64_t all[] = {(uintptr_t)code,          (uintptr_t)scratch, (uintptr_t)echo,
+                            (uintptr_t)constant,      (uintptr_t)heap,    (uintptr_t)&on_stack,
+                            getauxval(HL_ABI_AT_SHIM)};
     hl_value *items = hl_guest_alloc(sizeof all / sizeof all[0] * sizeof *items);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         items[i] = hl_value_u64(all[i]);
@@ -72,7 +75,8 @@ FUNCTION(peek)
 FUNCTION(poke)
 {
     UNUSED;
-    memcpy((void *)(uintptr_t)number(arguments, count, 0), arguments[1].as.bytes.data, arguments[1].as.bytes.size);
+    memcpy((void *)(uintptr_t)number(arguments, count, 0), arguments[1].as.bytes.data,
+           arguments[1].as.bytes.size);
     return HL_OK;
 }
 
@@ -96,7 +100,10 @@ FUNCTION(raw)
     volatile struct hl_abi_call *call = &((struct hl_abi_mailbox *)HL_ABI_MAILBOX_ADDRESS)->call;
     for (size_t i = 0; i < 6; i++)
         call->arg[i] = number(arguments, count, 1 + i);
-    __asm__ volatile("outl %0, %1" : : "a"((uint32_t)number(arguments, count, 0)), "d"((uint16_t)HL_ABI_CALL_PORT) : "memory");
+    __asm__ volatile("outl %0, %1"
+                     :
+                     : "a"((uint32_t)number(arguments, count, 0)), "d"((uint16_t)HL_ABI_CALL_PORT)
+                     : "memory");
     *reply = hl_value_i64(call->result);
     return HL_OK;
 }
@@ -161,7 +168,8 @@ FUNCTION(fingerprint)
     __asm__ volatile("mov %%es, %0" : "=r"(print.segments[3]));
     __asm__ volatile("mov %%fs, %0" : "=r"(print.segments[4]));
     __asm__ volatile("mov %%gs, %0" : "=r"(print.segments[5]));
-    __asm__ volatile("fnstcw %0; fnstsw %1; stmxcsr %2" : "=m"(print.x87_control), "=m"(print.x87_status), "=m"(print.mxcsr));
+    __asm__ volatile("fnstcw %0; fnstsw %1; stmxcsr %2"
+                     : "=m"(print.x87_control), "=m"(print.x87_status), "=m"(print.mxcsr));
     print.protection_keys = read_protection_keys();
     *reply = hl_value_bytes(&print, sizeof print);
     return HL_OK;
@@ -191,7 +199,8 @@ FUNCTION(catch)
 {
     UNUSED;
     static void (*const handlers[])(int) = {return_to_fault, spin_in_handler, recurse_in_handler};
-    struct sigaction action = {.sa_handler = handlers[number(arguments, count, 1)], .sa_flags = SA_NODEFER};
+    struct sigaction action = {.sa_handler = handlers[number(arguments, count, 1)],
+                               .sa_flags = SA_NODEFER};
     if (number(arguments, count, 2)) {
         const stack_t stack = {.ss_sp = scratch, .ss_size = sizeof scratch};
         action.sa_flags |= SA_ONSTACK;
@@ -250,7 +259,8 @@ FUNCTION(call_host)
     return HL_OK;
 }
 
-/* Whether a pattern, whose bytes come one higher so that the argument itself does not match, is anywhere in these ranges. */
+/* Whether a pattern, whose bytes come one higher so that the argument itself does not match, is
+ * anywhere in these ranges. */
 FUNCTION(find)
 {
     UNUSED;
@@ -258,7 +268,8 @@ FUNCTION(find)
     const hl_value *ranges = arguments[1].as.list.items;
     uint64_t found = 0;
     for (size_t i = 0; i < arguments[1].as.list.count; i += 2) {
-        const unsigned char *at = (const unsigned char *)(uintptr_t)ranges[i].as.u64, *end = at + ranges[i + 1].as.u64;
+        const unsigned char *at = (const unsigned char *)(uintptr_t)ranges[i].as.u64,
+                            *end = at + ranges[i + 1].as.u64;
         for (; at + size <= end; at++) {
             size_t same = 0;
             while (same < size && at[same] == (unsigned char)(arguments[0].as.bytes.data[same] + 1))
@@ -278,7 +289,8 @@ static void copy_to_stack(int signal)
         room[i] = (char)heap[i];
 }
 
-/* Leaves copies of its argument wherever it can: in every kind of memory, in the runtime, in a signal's frame. */
+/* Leaves copies of its argument wherever it can: in every kind of memory, in the runtime, in a
+ * signal's frame. */
 FUNCTION(hoard)
 {
     UNUSED;
@@ -340,8 +352,10 @@ static uint64_t declare(uint64_t count, void (*name)(char *out, uint64_t number)
     }
     head.size = (uint64_t)(at - message);
     memcpy(message, &head, sizeof head);
-    const struct hl_abi_shim *shim = (const struct hl_abi_shim *)(uintptr_t)getauxval(HL_ABI_AT_SHIM);
-    return (uint64_t)shim->call(HL_ABI_OP_EXPORT, (uintptr_t)message, head.size, HL_ABI_VERSION_MIN, HL_ABI_VERSION_MAX);
+    const struct hl_abi_shim *shim =
+        (const struct hl_abi_shim *)(uintptr_t)getauxval(HL_ABI_AT_SHIM);
+    return (uint64_t)shim->call(HL_ABI_OP_EXPORT, (uintptr_t)message, head.size, HL_ABI_VERSION_MIN,
+                                HL_ABI_VERSION_MAX);
 }
 
 static void name_numbered(char *out, uint64_t number)
@@ -387,7 +401,8 @@ static void misbehave(const char *how)
         store(0x123);
     }
     if (!strcmp(how, "rest-with-outcome"))
-        ((const struct hl_abi_shim *)(uintptr_t)getauxval(HL_ABI_AT_SHIM))->call(HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, 0, 0, 0);
+        ((const struct hl_abi_shim *)(uintptr_t)getauxval(HL_ABI_AT_SHIM))
+            ->call(HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, 0, 0, 0);
 }
 
 int main(int argc, char **argv)
@@ -396,10 +411,12 @@ int main(int argc, char **argv)
         const char *name;
         hl_guest_function function;
     } functions[] = {
-        {"echo", echo}, {"places", places}, {"peek", peek}, {"poke", poke}, {"garble", garble}, {"raw", raw}, {"execute", execute},
-        {"open_code", open_code}, {"fingerprint", fingerprint}, {"catch", catch}, {"overflow", overflow}, {"log", log_line},
-        {"print", print}, {"call_host", call_host}, {"spin_at_restore", spin_at_restore}, {"find", find},
-        {"hoard", hoard},
+        {"echo", echo},       {"places", places},       {"peek", peek},
+        {"poke", poke},       {"garble", garble},       {"raw", raw},
+        {"execute", execute}, {"open_code", open_code}, {"fingerprint", fingerprint},
+        {"catch", catch},     {"overflow", overflow},   {"log", log_line},
+        {"print", print},     {"call_host", call_host}, {"spin_at_restore", spin_at_restore},
+        {"find", find},       {"hoard", hoard},
     };
     heap = malloc(1 << 20);
     memset(heap, 0xc3, 1 << 20);

@@ -1,7 +1,7 @@
 /* What the hostile tests share. */
 #include "hostile.h"
-#include <hyperlight/driver.h>
 #include <cpuid.h>
+#include <hyperlight/driver.h>
 #include <stdlib.h>
 
 static void keep_fingerprint(struct hostile *hostile)
@@ -36,7 +36,8 @@ static hl_sandbox *new_sandbox(hl_context *context, const hl_sandbox_options *op
     hl_program *program;
     hl_sandbox *sandbox;
     const hl_program_options program_options = {.size = sizeof program_options, .context = context};
-    assert_status(HL_OK, hl_program_open(HL_TEST_GUESTS "/hostile_agent.musl", &program_options, &program, &fixture_error));
+    assert_status(HL_OK, hl_program_open(HL_TEST_GUESTS "/hostile_agent.musl", &program_options,
+                                         &program, &fixture_error));
     assert_status(HL_OK, hl_sandbox_new(program, options, &sandbox, &fixture_error));
     hl_program_free(program);
     return sandbox;
@@ -104,21 +105,27 @@ void hostile_check_fault(enum outcome outcome, uint64_t address, uint64_t instru
 {
     const hl_error *error = &fixture_error;
     uint64_t expected_address = outcome == PF ? address : 0;
-    if (error->fault_vector != outcome || error->fault_address != expected_address || error->instruction_pointer != instruction ||
-        error->signal != signal_of(outcome))
-        fail_msg("expected vector %d, address %#llx, instruction %#llx, signal %d; got '%s'", outcome, (unsigned long long)expected_address,
-                 (unsigned long long)instruction, signal_of(outcome), error->message);
+    if (error->fault_vector != outcome || error->fault_address != expected_address ||
+        error->instruction_pointer != instruction || error->signal != signal_of(outcome))
+        fail_msg("expected vector %d, address %#llx, instruction %#llx, signal %d; got '%s'",
+                 outcome, (unsigned long long)expected_address, (unsigned long long)instruction,
+                 signal_of(outcome), error->message);
 }
 
-void hostile_status(struct hostile *hostile, hl_status status, const char *function, const hl_value *arguments, size_t count)
+void hostile_status(struct hostile *hostile, hl_status status, const char *function,
+                    const hl_value *arguments, size_t count)
 {
     fixture_expect(status, hostile->victim, function, arguments, count);
 }
 
-void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t address, uint64_t instruction, const char *function,
-                    const hl_value *arguments, size_t count)
+void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t address,
+                    uint64_t instruction, const char *function, const hl_value *arguments,
+                    size_t count)
 {
-    hl_status status = outcome == RUNS ? HL_OK : outcome == VIOLATES ? HL_GUEST_VIOLATION : outcome == HANGS ? HL_TIMED_OUT : HL_GUEST_FAULT;
+    hl_status status = outcome == RUNS       ? HL_OK
+                       : outcome == VIOLATES ? HL_GUEST_VIOLATION
+                       : outcome == HANGS    ? HL_TIMED_OUT
+                                             : HL_GUEST_FAULT;
     hostile_status(hostile, status, function, arguments, count);
     if (status == HL_GUEST_FAULT)
         hostile_check_fault(outcome, address, instruction);
@@ -126,8 +133,9 @@ void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t addr
 
 bool hostile_blames_guest(hl_status status)
 {
-    return status == HL_OK || (status >= HL_GUEST_ERROR && status <= HL_REPLY_TOO_LARGE) || status == HL_TIMED_OUT || status == HL_MEMORY_LIMIT ||
-           status == HL_OUTPUT_LIMIT || status == HL_HOST_CALL_LIMIT;
+    return status == HL_OK || (status >= HL_GUEST_ERROR && status <= HL_REPLY_TOO_LARGE) ||
+           status == HL_TIMED_OUT || status == HL_MEMORY_LIMIT || status == HL_OUTPUT_LIMIT ||
+           status == HL_HOST_CALL_LIMIT;
 }
 
 void hostile_aftermath(struct hostile *hostile)
@@ -141,21 +149,28 @@ void hostile_aftermath(struct hostile *hostile)
     fixture_honest_call(hostile->neighbour);
 }
 
-int64_t hostile_raw_result(struct hostile *hostile, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
+int64_t hostile_raw_result(struct hostile *hostile, uint32_t op, uint64_t a0, uint64_t a1,
+                           uint64_t a2, uint64_t a3)
 {
-    hl_value reply = fixture_call(hostile->victim, "raw", ARGUMENTS(hl_value_u64(op), hl_value_u64(a0), hl_value_u64(a1), hl_value_u64(a2), hl_value_u64(a3)));
+    hl_value reply = fixture_call(hostile->victim, "raw",
+                                  ARGUMENTS(hl_value_u64(op), hl_value_u64(a0), hl_value_u64(a1),
+                                            hl_value_u64(a2), hl_value_u64(a3)));
     assert_int_equal(reply.type, HL_TYPE_I64);
     return reply.as.i64;
 }
 
-void hostile_raw(struct hostile *hostile, hl_status status, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
+void hostile_raw(struct hostile *hostile, hl_status status, uint32_t op, uint64_t a0, uint64_t a1,
+                 uint64_t a2, uint64_t a3)
 {
-    hostile_status(hostile, status, "raw", ARGUMENTS(hl_value_u64(op), hl_value_u64(a0), hl_value_u64(a1), hl_value_u64(a2), hl_value_u64(a3)));
+    hostile_status(hostile, status, "raw",
+                   ARGUMENTS(hl_value_u64(op), hl_value_u64(a0), hl_value_u64(a1), hl_value_u64(a2),
+                             hl_value_u64(a3)));
     hostile_aftermath(hostile);
 }
 
 void hostile_poke(struct hostile *hostile, uint64_t address, const void *data, size_t size)
 {
-    hl_value reply = fixture_call(hostile->victim, "poke", ARGUMENTS(hl_value_u64(address), hl_value_bytes(data, size)));
+    hl_value reply = fixture_call(hostile->victim, "poke",
+                                  ARGUMENTS(hl_value_u64(address), hl_value_bytes(data, size)));
     hl_value_free(&reply);
 }

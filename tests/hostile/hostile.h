@@ -1,6 +1,7 @@
 /*
- * What the hostile tests share: a victim whose guest attacks, a neighbour that lives through it, and the proof after each
- * attack that a restore brings everything of the victim back and that the neighbour noticed nothing.
+ * What the hostile tests share: a victim whose guest attacks, a neighbour that lives through it,
+ * and the proof after each attack that a restore brings everything of the victim back and that the
+ * neighbour noticed nothing.
  */
 #ifndef HL_TESTS_HOSTILE_H
 #define HL_TESTS_HOSTILE_H
@@ -13,7 +14,16 @@
 #include <string.h>
 
 /* Results of the guest's function "places", by index. */
-enum place { PLACE_CODE, PLACE_SCRATCH, PLACE_TEXT, PLACE_CONSTANT, PLACE_HEAP, PLACE_STACK, PLACE_DOOR, PLACE_COUNT };
+enum place {
+    PLACE_CODE,
+    PLACE_SCRATCH,
+    PLACE_TEXT,
+    PLACE_CONSTANT,
+    PLACE_HEAP,
+    PLACE_STACK,
+    PLACE_DOOR,
+    PLACE_COUNT
+};
 
 struct hostile {
     hl_sandbox *victim, *neighbour;
@@ -34,17 +44,33 @@ int hostile_tear_down(void **state);
 
 /* Exception numbers, and what else an attack can come to. */
 enum outcome {
-    DE = 0, DB = 1, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, NP = 11, SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, XM = 19,
+    DE = 0,
+    DB = 1,
+    BP = 3,
+    OF = 4,
+    BR = 5,
+    UD = 6,
+    NM = 7,
+    NP = 11,
+    SS = 12,
+    GP = 13,
+    PF = 14,
+    MF = 16,
+    AC = 17,
+    XM = 19,
     RUNS = 100,     /* nothing happens */
     VIOLATES = 101, /* HL_GUEST_VIOLATION */
     HANGS = 102     /* HL_TIMED_OUT */
 };
 
-/* Calls the victim and asserts what it comes to, to the last field of the error. `address` counts for page faults only. */
-void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t address, uint64_t instruction, const char *function,
-                    const hl_value *arguments, size_t count);
+/* Calls the victim and asserts what it comes to, to the last field of the error. `address`
+ * counts for page faults only. */
+void hostile_expect(struct hostile *hostile, enum outcome outcome, uint64_t address,
+                    uint64_t instruction, const char *function, const hl_value *arguments,
+                    size_t count);
 /* As hostile_expect, for outcomes that are a status. */
-void hostile_status(struct hostile *hostile, hl_status status, const char *function, const hl_value *arguments, size_t count);
+void hostile_status(struct hostile *hostile, hl_status status, const char *function,
+                    const hl_value *arguments, size_t count);
 /* Asserts the fields of the last error. */
 void hostile_check_fault(enum outcome outcome, uint64_t address, uint64_t instruction);
 
@@ -54,10 +80,13 @@ bool hostile_blames_guest(hl_status status);
 /* After an attack: restores the victim and proves that all is well. */
 void hostile_aftermath(struct hostile *hostile);
 
-/* A hypercall of the victim with these arguments, made past the shim, after which all must be well. */
-void hostile_raw(struct hostile *hostile, hl_status status, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
+/* A hypercall of the victim with these arguments, made past the shim, after which all must be
+ * well. */
+void hostile_raw(struct hostile *hostile, hl_status status, uint32_t op, uint64_t a0, uint64_t a1,
+                 uint64_t a2, uint64_t a3);
 /* The same for one that the host answers. No aftermath. */
-int64_t hostile_raw_result(struct hostile *hostile, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
+int64_t hostile_raw_result(struct hostile *hostile, uint32_t op, uint64_t a0, uint64_t a1,
+                           uint64_t a2, uint64_t a3);
 /* Writes the victim's memory. */
 void hostile_poke(struct hostile *hostile, uint64_t address, const void *data, size_t size);
 

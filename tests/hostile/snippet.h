@@ -1,6 +1,7 @@
 /*
- * Machine code for attacks: assembled into the test, never run by it, shipped to the guest. A snippet is `setup`, then the one
- * instruction that is the attack, then a return. The guest calls it with rdi and rsi as the test says.
+ * Machine code for attacks: assembled into the test, never run by it, shipped to the guest. A
+ * snippet is `setup`, then the one instruction that is the attack, then a return. The guest calls
+ * it with rdi and rsi as the test says.
  */
 #ifndef HL_TESTS_SNIPPET_H
 #define HL_TESTS_SNIPPET_H
@@ -14,10 +15,14 @@ struct snippet {
 };
 
 /* Defines the code of a snippet, and names it. */
-#define SNIPPET_CODE(name, setup, attack)                                                                               \
-    extern const uint8_t name##_start[], name##_attack[], name##_after[], name##_end[];                                 \
-    __asm__(".pushsection .rodata\n" #name "_start:\n" setup "\n" #name "_attack:\n" attack "\n" #name "_after:\n ret\n" #name "_end:\n.popsection\n");
-#define SNIPPET(name) { #name, name##_start, name##_attack, name##_after, name##_end }
+#define SNIPPET_CODE(name, setup, attack)                                                          \
+    extern const uint8_t name##_start[], name##_attack[], name##_after[], name##_end[];            \
+    __asm__(".pushsection .rodata\n" #name "_start:\n" setup "\n" #name "_attack:\n" attack        \
+            "\n" #name "_after:\n ret\n" #name "_end:\n.popsection\n");
+#define SNIPPET(name)                                                                              \
+    {                                                                                              \
+#name, name##_start, name##_attack, name##_after, name##_end                               \
+    }
 
 static inline size_t snippet_size(const struct snippet *snippet)
 {

@@ -1,6 +1,8 @@
 /*
- * A secret goes into the guest on every path from the host, and the guest hides copies of it wherever it can. After a restore it is
- * nowhere: not in any byte that the guest can read, nor anywhere in the VM's memory. test-labels: bed
+ * A secret goes into the guest on every path from the host, and the guest hides copies of it
+ * wherever it can. After a restore it is nowhere: not in any byte that the guest can read, nor
+ * anywhere in the VM's memory.
+ * test-labels: bed
  */
 #define _GNU_SOURCE /* memmem */
 #include "hostile.h"
@@ -12,8 +14,8 @@
 
 enum { SECRET_SIZE = 32, LARGE_SIZE = 1 << 20, RANGES_MAX = 4000, INPUT_SIZE = 4096 };
 
-static uint8_t secret[SECRET_SIZE];   /* of the case at hand */
-static uint8_t input[INPUT_SIZE];     /* stdin of all sandboxes: its own secret, over and over */
+static uint8_t secret[SECRET_SIZE]; /* of the case at hand */
+static uint8_t input[INPUT_SIZE];   /* stdin of all sandboxes: its own secret, over and over */
 static char *large;
 
 /* Each case has a secret of its own, so that what one leaves is not taken for another's. */
@@ -51,7 +53,8 @@ static void add_range(hl_value *ranges, size_t *count, uint64_t address, uint64_
 }
 
 /* Every range that the page tables let the guest read. */
-static void readable(const hl__space *space, uint32_t table, int level, uint64_t base, hl_value *ranges, size_t *count)
+static void readable(const hl__space *space, uint32_t table, int level, uint64_t base,
+                     hl_value *ranges, size_t *count)
 {
     const uint64_t *entries = hl__table_entries(space, table);
     for (unsigned i = 0; i < HL__TABLE_ENTRIES; i++) {
@@ -61,7 +64,8 @@ static void readable(const hl__space *space, uint32_t table, int level, uint64_t
         if (level == 1 || (entries[i] & HL__PTE_LARGE))
             add_range(ranges, count, address, hl__level_span(level));
         else
-            readable(space, (uint32_t)((gpa - space->tables_gpa) / HL__PAGE), level - 1, address, ranges, count);
+            readable(space, (uint32_t)((gpa - space->tables_gpa) / HL__PAGE), level - 1, address,
+                     ranges, count);
     }
 }
 
@@ -74,7 +78,9 @@ static uint64_t found_by_guest(hl_sandbox *sandbox)
     assert_true(count > 8);
     for (size_t i = 0; i < sizeof hidden; i++)
         hidden[i] = (uint8_t)(secret[i] - 1);
-    return fixture_call_u64(sandbox, "find", ARGUMENTS(hl_value_bytes(hidden, sizeof hidden), hl_value_list(ranges, count)));
+    return fixture_call_u64(
+        sandbox, "find",
+        ARGUMENTS(hl_value_bytes(hidden, sizeof hidden), hl_value_list(ranges, count)));
 }
 
 /* The secret was there, and after the restore it is not. */
@@ -125,7 +131,8 @@ static void answers_of_host_functions(void **state)
     struct hostile *hostile = *state;
     for (size_t i = 0; i < 2; i++) {
         new_secret();
-        fixture_expect(HL_OK, hostile->victim, "call_host", ARGUMENTS(hl_value_string(names[i]), hl_value_u64(1)));
+        fixture_expect(HL_OK, hostile->victim, "call_host",
+                       ARGUMENTS(hl_value_string(names[i]), hl_value_u64(1)));
         expect_gone(hostile);
     }
 }
@@ -134,8 +141,12 @@ static void input_stream(void **state)
 {
     struct hostile *hostile = *state;
     memcpy(secret, input, SECRET_SIZE);
-    fixture_expect(HL_OK, hostile->victim, "garble", ARGUMENTS(hl_value_u64(hostile->places[PLACE_SCRATCH]), hl_value_u64(INPUT_SIZE)));
-    assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_READ, hostile->places[PLACE_SCRATCH], INPUT_SIZE, 0, 0), INPUT_SIZE);
+    fixture_expect(
+        HL_OK, hostile->victim, "garble",
+        ARGUMENTS(hl_value_u64(hostile->places[PLACE_SCRATCH]), hl_value_u64(INPUT_SIZE)));
+    assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_READ, hostile->places[PLACE_SCRATCH],
+                                        INPUT_SIZE, 0, 0),
+                     INPUT_SIZE);
     expect_gone(hostile);
 }
 
@@ -143,18 +154,23 @@ static void copies_everywhere(void **state)
 {
     struct hostile *hostile = *state;
     new_secret();
-    fixture_expect(HL_OK, hostile->victim, "hoard", ARGUMENTS(hl_value_string_n((const char *)secret, SECRET_SIZE)));
+    fixture_expect(HL_OK, hostile->victim, "hoard",
+                   ARGUMENTS(hl_value_string_n((const char *)secret, SECRET_SIZE)));
     expect_gone(hostile);
     new_secret();
     fixture_expect(HL_OK, hostile->victim, "hoard", ARGUMENTS(hl_value_string_n(large, 3000)));
-    hostile_status(hostile, HL_GUEST_FAULT, "poke", ARGUMENTS(hl_value_u64(16), hl_value_bytes(secret, SECRET_SIZE)));
+    hostile_status(hostile, HL_GUEST_FAULT, "poke",
+                   ARGUMENTS(hl_value_u64(16), hl_value_bytes(secret, SECRET_SIZE)));
     expect_gone(hostile);
 }
 
-/* All registers hold it when the program dies, or when a handler's frame is pushed. rsi: the secret. */
-#define FILL                                                                                                           \
-    "vmovdqu (%rsi), %ymm0; vmovdqa %ymm0, %ymm1; vmovdqa %ymm0, %ymm7; vmovdqa %ymm0, %ymm15; fldt (%rsi); fldt 10(%rsi);" \
-    "mov (%rsi), %rax; mov 8(%rsi), %rbx; mov %rax, %rcx; mov %rbx, %rdx; mov %rax, %rbp; mov %rbx, %r8; mov %rax, %r9; mov %rbx, %r10;" \
+/* All registers hold it when the program dies, or when a handler's frame is pushed. rsi: the
+ * secret. */
+#define FILL                                                                                       \
+    "vmovdqu (%rsi), %ymm0; vmovdqa %ymm0, %ymm1; vmovdqa %ymm0, %ymm7; vmovdqa %ymm0, %ymm15; "   \
+    "fldt (%rsi); fldt 10(%rsi);"                                                                  \
+    "mov (%rsi), %rax; mov 8(%rsi), %rbx; mov %rax, %rcx; mov %rbx, %rdx; mov %rax, %rbp; mov "    \
+    "%rbx, %r8; mov %rax, %r9; mov %rbx, %r10;"                                                    \
     "mov %rax, %r11; mov %rbx, %r12; mov %rax, %r13; mov %rbx, %r14; mov %rax, %r15"
 SNIPPET_CODE(fill_registers, FILL, "ud2")
 /* Pushed to the runtime's memory by a system call. */
@@ -167,8 +183,9 @@ static void registers(void **state)
     for (size_t i = 0; i < 2; i++) {
         new_secret();
         hostile_poke(hostile, hostile->places[PLACE_SCRATCH], secret, SECRET_SIZE);
-        hostile_status(hostile, HL_GUEST_FAULT, "execute", ARGUMENTS(hl_value_bytes(snippets[i].start, snippet_size(&snippets[i])), hl_value_u64(0),
-                                                                    hl_value_u64(hostile->places[PLACE_SCRATCH])));
+        hostile_status(hostile, HL_GUEST_FAULT, "execute",
+                       ARGUMENTS(hl_value_bytes(snippets[i].start, snippet_size(&snippets[i])),
+                                 hl_value_u64(0), hl_value_u64(hostile->places[PLACE_SCRATCH])));
         expect_gone(hostile);
     }
 }
@@ -178,15 +195,18 @@ static void hidden_pages(void **state)
 {
     struct hostile *hostile = *state;
     uint64_t at = UINT64_C(0x300000000000), pages = 16;
-    struct hl_abi_edit edit = {at, pages, hostile->victim->space->ram_size - pages * HL__PAGE, HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE};
+    struct hl_abi_edit edit = {at, pages, hostile->victim->space->ram_size - pages * HL__PAGE,
+                               HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE};
     new_secret();
     hostile_poke(hostile, hostile->places[PLACE_SCRATCH], &edit, sizeof edit);
-    assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_EDIT, hostile->places[PLACE_SCRATCH], 1, 0, 0), 0);
+    assert_int_equal(
+        hostile_raw_result(hostile, HL_ABI_OP_EDIT, hostile->places[PLACE_SCRATCH], 1, 0, 0), 0);
     for (uint64_t page = 0; page < pages; page++)
         hostile_poke(hostile, at + page * HL__PAGE, secret, SECRET_SIZE);
     const struct hl_abi_edit hide = {at, pages, 0, HL_ABI_SOURCE_NONE, 0};
     hostile_poke(hostile, hostile->places[PLACE_SCRATCH], &hide, sizeof hide);
-    assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_EDIT, hostile->places[PLACE_SCRATCH], 1, 0, 0), 0);
+    assert_int_equal(
+        hostile_raw_result(hostile, HL_ABI_OP_EDIT, hostile->places[PLACE_SCRATCH], 1, 0, 0), 0);
     expect_gone(hostile);
 }
 
@@ -197,7 +217,8 @@ static void address_of_a_system_call(void **state)
     static const uint8_t code[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3};
     fixture_expect(HL_OK, hostile->victim, "execute", ARGUMENTS(hl_value_bytes(code, sizeof code)));
     assert_status(HL_OK, hl_sandbox_restore(hostile->victim, hostile->snapshot, &fixture_error));
-    hl_value page = fixture_call(hostile->victim, "peek", ARGUMENTS(hl_value_u64(HL_ABI_SYSCALL_ADDRESS), hl_value_u64(8)));
+    hl_value page = fixture_call(hostile->victim, "peek",
+                                 ARGUMENTS(hl_value_u64(HL_ABI_SYSCALL_ADDRESS), hl_value_u64(8)));
     for (size_t i = 0; i < page.as.bytes.size; i++)
         assert_int_equal(page.as.bytes.data[i], 0);
     hl_value_free(&page);
@@ -209,13 +230,15 @@ static void without_a_restore(void **state)
 {
     struct hostile *hostile = *state;
     new_secret();
-    fixture_expect(HL_OK, hostile->victim, "hoard", ARGUMENTS(hl_value_string_n((const char *)secret, SECRET_SIZE)));
+    fixture_expect(HL_OK, hostile->victim, "hoard",
+                   ARGUMENTS(hl_value_string_n((const char *)secret, SECRET_SIZE)));
     fixture_honest_call(hostile->victim);
     assert_true(found_by_guest(hostile->victim) > 0);
     expect_gone(hostile);
 }
 
-static hl_status tell(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply, void *user)
+static hl_status tell(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply,
+                      void *user)
 {
     (void)call, (void)arguments, (void)count;
     *reply = hl_value_bytes(large, *(const size_t *)user);
@@ -232,10 +255,14 @@ static int set_up(void **state)
     for (size_t i = 0; i < sizeof input; i++)
         input[i] = secret[i % SECRET_SIZE];
     assert_status(HL_OK, hl_host_functions_new(&functions, &fixture_error));
-    assert_status(HL_OK, hl_host_functions_add(functions, "tell", NULL, tell, &small_size, NULL, &fixture_error));
-    assert_status(HL_OK, hl_host_functions_add(functions, "tell_much", NULL, tell, &large_size, NULL, &fixture_error));
-    const hl_sandbox_options options = FIXTURE_OPTIONS(.memory_size = UINT64_C(16) << 20, .host_functions = functions,
-                                                       .stdin_stream = {.mode = HL_STREAM_MEMORY, .data = input, .data_size = sizeof input});
+    assert_status(HL_OK, hl_host_functions_add(functions, "tell", NULL, tell, &small_size, NULL,
+                                               &fixture_error));
+    assert_status(HL_OK, hl_host_functions_add(functions, "tell_much", NULL, tell, &large_size,
+                                               NULL, &fixture_error));
+    const hl_sandbox_options options =
+        FIXTURE_OPTIONS(.memory_size = UINT64_C(16) << 20, .host_functions = functions,
+                        .stdin_stream = {
+                            .mode = HL_STREAM_MEMORY, .data = input, .data_size = sizeof input});
     return hostile_set_up_with(state, &options);
 }
 
@@ -250,9 +277,16 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_search_finds), cmocka_unit_test(small_argument), cmocka_unit_test(large_argument),
-        cmocka_unit_test(answers_of_host_functions), cmocka_unit_test(input_stream), cmocka_unit_test(copies_everywhere), cmocka_unit_test(registers),
-        cmocka_unit_test(hidden_pages), cmocka_unit_test(address_of_a_system_call), cmocka_unit_test(without_a_restore),
+        cmocka_unit_test(the_search_finds),
+        cmocka_unit_test(small_argument),
+        cmocka_unit_test(large_argument),
+        cmocka_unit_test(answers_of_host_functions),
+        cmocka_unit_test(input_stream),
+        cmocka_unit_test(copies_everywhere),
+        cmocka_unit_test(registers),
+        cmocka_unit_test(hidden_pages),
+        cmocka_unit_test(address_of_a_system_call),
+        cmocka_unit_test(without_a_restore),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

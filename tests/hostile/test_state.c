@@ -1,20 +1,23 @@
 /*
- * A guest that rests, or faults, with the processor in the strangest state it can bring about, that jumps into the runtime, ruins
- * the runtime's memory, or never comes back: a restore makes all of it undone. test-labels: bed
+ * A guest that rests, or faults, with the processor in the strangest state it can bring about,
+ * that jumps into the runtime, ruins the runtime's memory, or never comes back: a restore makes
+ * all of it undone.
+ * test-labels: bed
  */
 #include "hostile.h"
 #include "sandbox/sandbox.h"
 #include "snippet.h"
 
 /* Rests with the 32-byte message at rdi as the reply; `state` comes last but for the OUT. */
-#define REST_WITH(state)                                                                                               \
-    "movabs $0x7f0000400000, %rax; movq $1, (%rax); mov %rdi, 8(%rax); movq $32, 16(%rax); mov %rdi, %rbx;" state      \
-    "; mov $0x5148, %edx; mov $1, %eax"
+#define REST_WITH(state)                                                                           \
+    "movabs $0x7f0000400000, %rax; movq $1, (%rax); mov %rdi, 8(%rax); movq $32, 16(%rax); mov "   \
+    "%rdi, %rbx;" state "; mov $0x5148, %edx; mov $1, %eax"
 #define SET_FLAGS(flags) "pushfq; orq $" flags ", (%rsp); popfq"
 #define ROOM "lea 64(%rbx), %rcx;" /* 64-byte aligned, 16 KiB */
 
+/* clang-format off */
 /* X(name, state). rdi: scratch, rsi: a selector of user data. */
-#define STATES(X)                                                                                                      \
+#define STATES(X) \
     X(r_plain, "") \
     X(r_stack_zero, "xor %esp, %esp") \
     X(r_stack_garbage, "movabs $0x8badf00d8badf00d, %rsp") \
@@ -44,6 +47,7 @@
     X(r_sse, "pcmpeqd %xmm0, %xmm0; movdqa %xmm0, %xmm7; movdqa %xmm0, %xmm15") \
     X(r_all_vectors, ROOM "mov %rcx, %r8; xor %ecx, %ecx; xgetbv; and $0xe7, %eax; mov %eax, 512(%r8); mov $-1, %edx; xrstor (%r8)") \
     X(r_cr0_ts_like, "fnop; fwait")
+/* clang-format on */
 
 #define CODE(name, state) SNIPPET_CODE(name, REST_WITH(state), "out %eax, %dx")
 STATES(CODE)
@@ -51,14 +55,21 @@ STATES(CODE)
 static const struct snippet states[] = {STATES(CASE)};
 
 SNIPPET_CODE(step_out, REST_WITH("") "; " SET_FLAGS("0x100"), "out %eax, %dx")
-SNIPPET_CODE(rest_string, REST_WITH("mov %rbx, %rsi; add $128, %rsi; movl $1, (%rsi); mov $100, %ecx"), "rep outsl")
-SNIPPET_CODE(protection_keys, REST_WITH("xor %ecx, %ecx; xor %edx, %edx; mov $0xfffffff0, %eax; wrpkru"), "out %eax, %dx")
+SNIPPET_CODE(rest_string,
+             REST_WITH("mov %rbx, %rsi; add $128, %rsi; movl $1, (%rsi); mov $100, %ecx"),
+             "rep outsl")
+SNIPPET_CODE(protection_keys,
+             REST_WITH("xor %ecx, %ecx; xor %edx, %edx; mov $0xfffffff0, %eax; wrpkru"),
+             "out %eax, %dx")
 SNIPPET_CODE(spin_here, "", "1: jmp 1b")
 SNIPPET_CODE(spin_with_flags, "std; " SET_FLAGS("0x44000"), "1: jmp 1b")
 SNIPPET_CODE(spin_in_syscalls, "", "1: mov $39, %eax; syscall; jmp 1b")
 SNIPPET_CODE(spin_stepping, SET_FLAGS("0x100"), "1: jmp 1b")
 SNIPPET_CODE(fault_here, "", "ud2")
-SNIPPET_CODE(jump_with_garbage, "mov %rsi, %rax; mov %rsi, %rbx; mov %rsi, %rcx; mov %rsi, %rdx; mov %rsi, %rbp; mov %rsi, %r8; mov %rsi, %r9; mov %rsi, %r10", "jmp *%rdi")
+SNIPPET_CODE(jump_with_garbage,
+             "mov %rsi, %rax; mov %rsi, %rbx; mov %rsi, %rcx; mov %rsi, %rdx; mov %rsi, %rbp; mov "
+             "%rsi, %r8; mov %rsi, %r9; mov %rsi, %r10",
+             "jmp *%rdi")
 
 static struct hostile *hostile;
 
@@ -85,7 +96,8 @@ static int recover(void **state)
     return hl_sandbox_restore(hostile->victim, hostile->snapshot, &fixture_error) != HL_OK;
 }
 
-/* The message that the snippets reply with, and a piece of memory full of a pattern that is a valid XSAVE area. */
+/* The message that the snippets reply with, and a piece of memory full of a pattern that is a
+ * valid XSAVE area. */
 static void prepare(void)
 {
     struct {
@@ -105,8 +117,11 @@ static hl_status run(const struct snippet *snippet, uint64_t second)
 {
     prepare();
     fixture_error = (hl_error)HL_ERROR_INIT;
-    return hl_sandbox_call(hostile->victim, "execute", ARGUMENTS(hl_value_bytes(snippet->start, snippet_size(snippet)),
-                                                              hl_value_u64(hostile->places[PLACE_SCRATCH]), hl_value_u64(second)), NULL, &fixture_error);
+    return hl_sandbox_call(hostile->victim, "execute",
+                           ARGUMENTS(hl_value_bytes(snippet->start, snippet_size(snippet)),
+                                     hl_value_u64(hostile->places[PLACE_SCRATCH]),
+                                     hl_value_u64(second)),
+                           NULL, &fixture_error);
 }
 
 static uint64_t user_selector(void)
@@ -120,7 +135,8 @@ static void rest_with_state(void **state)
     hostile_aftermath(hostile);
 }
 
-/* Once more, and this time the next call goes on behind the attacker's OUT, without a restore: whatever it comes to is the guest's. */
+/* Once more, and this time the next call goes on behind the attacker's OUT, without a restore:
+ * whatever it comes to is the guest's. */
 static void go_on_with_state(void **state)
 {
     assert_status(HL_OK, run(*state, user_selector()));
@@ -144,7 +160,8 @@ static void rests_of_other_kinds(void **state)
     /* KVM does not tell a string OUT of 32 bits from a plain one. */
     expect("rest_string", HL_OK, rest_string_start, rest_string_end);
     hostile_aftermath(hostile);
-    /* Protection keys are off for guests; PVM leaves the outer kernel's on, and what a program sets must not outlive it. */
+    /* Protection keys are off for guests; PVM leaves the outer kernel's on, and what a program
+     * sets must not outlive it. */
     const struct snippet keys = SNIPPET(protection_keys);
     hl_status status = run(&keys, 0);
     assert_true(status == HL_OK || (status == HL_GUEST_FAULT && fixture_error.fault_vector == UD));
@@ -165,28 +182,32 @@ static void endless_loops(void **state)
     hostile_aftermath(hostile);
 }
 
-static void catch(int signal, uint64_t handler, uint64_t own_stack)
+static void catch (int signal, uint64_t handler, uint64_t own_stack)
 {
-    fixture_expect(HL_OK, hostile->victim, "catch", ARGUMENTS(hl_value_u64((uint64_t)signal), hl_value_u64(handler), hl_value_u64(own_stack)));
+    fixture_expect(
+        HL_OK, hostile->victim, "catch",
+        ARGUMENTS(hl_value_u64((uint64_t)signal), hl_value_u64(handler), hl_value_u64(own_stack)));
 }
 
-/* A handler that returns to the fault, or spins, on the program's stack and on one of its own; one that faults until its stack is full. */
+/* A handler that returns to the fault, or spins, on the program's stack and on one of its own;
+ * one that faults until its stack is full. */
 static void endless_handlers(void **state)
 {
     (void)state;
     for (uint64_t own_stack = 0; own_stack < 2; own_stack++) {
-        catch(SIGILL, 0, own_stack);
+        catch (SIGILL, 0, own_stack);
         expect("fault loop", HL_TIMED_OUT, fault_here_start, fault_here_end);
         hostile_aftermath(hostile);
-        catch(SIGILL, 1, own_stack);
+        catch (SIGILL, 1, own_stack);
         expect("spinning handler", HL_TIMED_OUT, fault_here_start, fault_here_end);
         hostile_aftermath(hostile);
-        catch(SIGTRAP, 0, own_stack);
+        catch (SIGTRAP, 0, own_stack);
         expect("stepping handler", HL_TIMED_OUT, spin_stepping_start, spin_stepping_end);
         hostile_aftermath(hostile);
     }
-    catch(SIGSEGV, 2, 1);
-    hostile_status(hostile, HL_GUEST_FAULT, "poke", ARGUMENTS(hl_value_u64(16), hl_value_bytes("x", 1)));
+    catch (SIGSEGV, 2, 1);
+    hostile_status(hostile, HL_GUEST_FAULT, "poke",
+                   ARGUMENTS(hl_value_u64(16), hl_value_bytes("x", 1)));
     hostile_check_fault(PF, 16, fixture_error.instruction_pointer);
     hostile_aftermath(hostile);
 }
@@ -208,8 +229,11 @@ static void jump(uint64_t target, uint64_t garbage)
 {
     const struct snippet *snippet = &(const struct snippet)SNIPPET(jump_with_garbage);
     prepare();
-    hl_status status = hl_sandbox_call(hostile->victim, "execute", ARGUMENTS(hl_value_bytes(snippet->start, snippet_size(snippet)), hl_value_u64(target),
-                                                                          hl_value_u64(garbage)), NULL, &fixture_error);
+    hl_status status =
+        hl_sandbox_call(hostile->victim, "execute",
+                        ARGUMENTS(hl_value_bytes(snippet->start, snippet_size(snippet)),
+                                  hl_value_u64(target), hl_value_u64(garbage)),
+                        NULL, &fixture_error);
     if (!hostile_blames_guest(status))
         fail_msg("jump to %#llx: %s", (unsigned long long)target, fixture_error.message);
     hostile_aftermath(hostile);
@@ -218,9 +242,11 @@ static void jump(uint64_t target, uint64_t garbage)
 /* The runtime's entries, and its middle, with garbage in every register. */
 static void jumps_into_the_runtime(void **state)
 {
-    static const uint64_t garbage[] = {0, 1, UINT64_MAX, UINT64_C(1) << 63, HL_ABI_MAILBOX_ADDRESS, HL_ABI_SHIM_DATA_ADDRESS};
+    static const uint64_t garbage[] = {
+        0, 1, UINT64_MAX, UINT64_C(1) << 63, HL_ABI_MAILBOX_ADDRESS, HL_ABI_SHIM_DATA_ADDRESS};
     const struct hl_abi_shim_image *shim = hostile->victim->vm->shim;
-    const uint64_t entries[] = {shim->start, shim->wake, shim->fault, shim->syscall_direct, shim->syscall_stub, HL_ABI_SHIM_ADDRESS};
+    const uint64_t entries[] = {shim->start,          shim->wake,         shim->fault,
+                                shim->syscall_direct, shim->syscall_stub, HL_ABI_SHIM_ADDRESS};
     (void)state;
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
         for (size_t j = 0; j < sizeof garbage / sizeof garbage[0]; j++)
@@ -240,10 +266,15 @@ static void ruined_runtime(void **state)
         for (unsigned act = 0; act < 3; act++) {
             const uint8_t *code = act == 0 ? spin_in_syscalls_start : fault_here_start;
             size_t size = act == 0 ? 7 : act == 1 ? 2 : 0;
-            hl_status status = hl_sandbox_call(hostile->victim, "garble", ARGUMENTS(hl_value_u64(HL_ABI_SHIM_DATA_ADDRESS + offset), hl_value_u64(2048),
-                                                                                    hl_value_u64(offset + act)), NULL, &fixture_error);
+            hl_status status =
+                hl_sandbox_call(hostile->victim, "garble",
+                                ARGUMENTS(hl_value_u64(HL_ABI_SHIM_DATA_ADDRESS + offset),
+                                          hl_value_u64(2048), hl_value_u64(offset + act)),
+                                NULL, &fixture_error);
             if (status == HL_OK)
-                status = hl_sandbox_call(hostile->victim, "execute", ARGUMENTS(hl_value_bytes(code, size)), NULL, &fixture_error);
+                status =
+                    hl_sandbox_call(hostile->victim, "execute",
+                                    ARGUMENTS(hl_value_bytes(code, size)), NULL, &fixture_error);
             if (!hostile_blames_guest(status))
                 fail_msg("offset %#llx: %s", (unsigned long long)offset, fixture_error.message);
             hostile_aftermath(hostile);
@@ -258,10 +289,13 @@ static void ruined_bookkeeping(void **state)
     (void)state;
     for (size_t i = 0; i < 2; i++)
         for (uint64_t seed = 0; seed < 8; seed++) {
-            hl_status status = hl_sandbox_call(hostile->victim, "garble", ARGUMENTS(hl_value_u64(places[i]), hl_value_u64(4096), hl_value_u64(seed)), NULL,
-                                               &fixture_error);
+            hl_status status = hl_sandbox_call(
+                hostile->victim, "garble",
+                ARGUMENTS(hl_value_u64(places[i]), hl_value_u64(4096), hl_value_u64(seed)), NULL,
+                &fixture_error);
             if (status == HL_OK)
-                status = hl_sandbox_call(hostile->victim, "overflow", NO_ARGUMENTS, NULL, &fixture_error);
+                status = hl_sandbox_call(hostile->victim, "overflow", NO_ARGUMENTS, NULL,
+                                         &fixture_error);
             assert_true(hostile_blames_guest(status));
             hostile_aftermath(hostile);
         }
@@ -271,14 +305,18 @@ int main(void)
 {
     enum { STATES = sizeof states / sizeof states[0] };
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(rests_of_other_kinds), cmocka_unit_test(endless_loops), cmocka_unit_test(endless_handlers), cmocka_unit_test(endless_hook),
-        cmocka_unit_test(jumps_into_the_runtime), cmocka_unit_test(ruined_runtime), cmocka_unit_test(ruined_bookkeeping),
+        cmocka_unit_test(rests_of_other_kinds),   cmocka_unit_test(endless_loops),
+        cmocka_unit_test(endless_handlers),       cmocka_unit_test(endless_hook),
+        cmocka_unit_test(jumps_into_the_runtime), cmocka_unit_test(ruined_runtime),
+        cmocka_unit_test(ruined_bookkeeping),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };
     struct CMUnitTest tests[2 * STATES + OTHERS];
     for (size_t i = 0; i < STATES; i++) {
-        tests[2 * i] = (struct CMUnitTest){states[i].name, rest_with_state, NULL, recover, (void *)&states[i]};
-        tests[2 * i + 1] = (struct CMUnitTest){states[i].name, go_on_with_state, NULL, recover, (void *)&states[i]};
+        tests[2 * i] =
+            (struct CMUnitTest){states[i].name, rest_with_state, NULL, recover, (void *)&states[i]};
+        tests[2 * i + 1] = (struct CMUnitTest){states[i].name, go_on_with_state, NULL, recover,
+                                               (void *)&states[i]};
     }
     for (size_t i = 0; i < OTHERS; i++) {
         tests[2 * STATES + i] = others[i];

@@ -1,6 +1,8 @@
 /*
- * The hypercalls, made past the shim with everything that a guest could put into them: arguments, replies that lie, edits of the
- * address space that nobody may have, declarations, garbage in the mailbox. test-labels: bed
+ * The hypercalls, made past the shim with everything that a guest could put into them: arguments,
+ * replies that lie, edits of the address space that nobody may have, declarations, garbage in the
+ * mailbox.
+ * test-labels: bed
  */
 #include "hostile.h"
 #include "sandbox/sandbox.h"
@@ -61,26 +63,32 @@ static void reply(struct hostile *hostile, hl_status status, struct draft *draft
 {
     finish(draft);
     hostile_poke(hostile, scratch(hostile), draft->bytes, draft->size);
-    hostile_raw(hostile, status, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, scratch(hostile), draft->size, 0);
+    hostile_raw(hostile, status, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, scratch(hostile), draft->size,
+                0);
 }
 
 /* Operations that are illegal in a call, or do not exist. */
 static void wrong_operations(void **state)
 {
-    static const uint32_t operations[] = {0, HL_ABI_OP_EXPORT, HL_ABI_OP_HELLO, HL_ABI_OP_COUNT, 13, 255, 256, 0x10001, 0x7fffffff, 0x80000000, UINT32_MAX};
+    static const uint32_t operations[] = {
+        0,   HL_ABI_OP_EXPORT, HL_ABI_OP_HELLO, HL_ABI_OP_COUNT, 13,        255,
+        256, 0x10001,          0x7fffffff,      0x80000000,      UINT32_MAX};
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
         hostile_raw(*state, HL_GUEST_VIOLATION, operations[i], 1, 1, 1, 1);
     for (uint64_t refusal = 0; refusal <= HL_ABI_REFUSAL_COUNT; refusal++)
-        hostile_raw(*state, refusal == HL_ABI_REFUSAL_MEMORY ? HL_MEMORY_LIMIT : HL_GUEST_VIOLATION, HL_ABI_OP_REFUSE, refusal, 0, 0, 0);
+        hostile_raw(*state, refusal == HL_ABI_REFUSAL_MEMORY ? HL_MEMORY_LIMIT : HL_GUEST_VIOLATION,
+                    HL_ABI_OP_REFUSE, refusal, 0, 0, 0);
 }
 
 static void outcomes(void **state)
 {
-    static const uint64_t wrong[] = {HL_ABI_OUTCOME_NONE, HL_ABI_OUTCOME_COUNT, 100, UINT64_C(1) << 32, UINT64_C(0x100000001), UINT64_MAX};
+    static const uint64_t wrong[] = {HL_ABI_OUTCOME_NONE, HL_ABI_OUTCOME_COUNT,  100,
+                                     UINT64_C(1) << 32,   UINT64_C(0x100000001), UINT64_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         hostile_raw(*state, HL_GUEST_VIOLATION, HL_ABI_OP_REST, wrong[i], 0, 0, 0);
     hostile_raw(*state, HL_REPLY_TOO_LARGE, HL_ABI_OP_REST, HL_ABI_OUTCOME_TOO_LARGE, 0, 0, 0);
-    hostile_raw(*state, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_ANSWER_TOO_LARGE, 0, 0, 0);
+    hostile_raw(*state, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_ANSWER_TOO_LARGE, 0, 0,
+                0);
     hostile_raw(*state, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_INVALID, 0, 0, 0);
 }
 
@@ -90,14 +98,18 @@ static void exits(void **state)
     struct hostile *hostile = *state;
     hostile_raw(hostile, HL_GUEST_EXITED, HL_ABI_OP_EXIT, 7, 0, 0, HL_ABI_NO_VECTOR);
     assert_int_equal(hl_sandbox_status(hostile->victim), HL_SANDBOX_READY);
-    hostile_status(hostile, HL_GUEST_EXITED, "raw", ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0xffffff07), hl_value_u64(128)));
+    hostile_status(
+        hostile, HL_GUEST_EXITED, "raw",
+        ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0xffffff07), hl_value_u64(128)));
     assert_int_equal(fixture_error.exit_code, 7);
     hostile_aftermath(hostile);
     for (uint64_t vector = 0; vector < 40; vector++) {
         if (vector == PF)
             continue; /* memory that is backed on first touch makes some of them */
-        hostile_status(hostile, HL_GUEST_FAULT, "raw", ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0), hl_value_u64(SIGSEGV), hl_value_u64(0),
-                                                               hl_value_u64(vector), hl_value_u64(0x1234), hl_value_u64(0x5678)));
+        hostile_status(hostile, HL_GUEST_FAULT, "raw",
+                       ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0),
+                                 hl_value_u64(SIGSEGV), hl_value_u64(0), hl_value_u64(vector),
+                                 hl_value_u64(0x1234), hl_value_u64(0x5678)));
         assert_int_equal(fixture_error.fault_vector, HL_NO_VECTOR);
         assert_int_equal(fixture_error.fault_address, 0);
         assert_int_equal(fixture_error.instruction_pointer, 0);
@@ -141,7 +153,8 @@ static void replies_that_lie(void **state)
         {mailbox, 64, HL_GUEST_BAD_REPLY},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        hostile_raw(hostile, cases[i].status, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, cases[i].address, cases[i].size, 0);
+        hostile_raw(hostile, cases[i].status, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, cases[i].address,
+                    cases[i].size, 0);
 }
 
 static void references_that_lie(void **state)
@@ -192,7 +205,8 @@ static void references_that_multiply(void **state)
 static void nesting_and_counts(void **state)
 {
     struct draft draft;
-    static const uint64_t counts[] = {1, 2, 1 << 20, UINT32_MAX, UINT64_C(1) << 60, (UINT64_C(1) << 60) + 1, UINT64_MAX};
+    static const uint64_t counts[] = {
+        1, 2, 1 << 20, UINT32_MAX, UINT64_C(1) << 60, (UINT64_C(1) << 60) + 1, UINT64_MAX};
     for (uint8_t type = HL_TYPE_STRING; type <= HL_TYPE_MAP; type++)
         for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
             begin(&draft, HL_WIRE_VALUE, 1);
@@ -214,8 +228,16 @@ static void malformed_values(void **state)
     static const struct {
         uint8_t type, flags;
         uint64_t data;
-    } values[] = {{HL_TYPE_NULL, 0, 1}, {HL_TYPE_BOOL, 0, 2}, {HL_TYPE_I32, 0, UINT64_C(1) << 32}, {HL_TYPE_F32, 0, UINT64_MAX}, {12, 0, 0},
-                  {255, 0, 0}, {HL_TYPE_U64, HL_WIRE_REFERENCE, 0}, {HL_TYPE_LIST, HL_WIRE_REFERENCE, 0}, {HL_TYPE_STRING, 2, 0}, {HL_TYPE_BYTES, 0xff, 0}};
+    } values[] = {{HL_TYPE_NULL, 0, 1},
+                  {HL_TYPE_BOOL, 0, 2},
+                  {HL_TYPE_I32, 0, UINT64_C(1) << 32},
+                  {HL_TYPE_F32, 0, UINT64_MAX},
+                  {12, 0, 0},
+                  {255, 0, 0},
+                  {HL_TYPE_U64, HL_WIRE_REFERENCE, 0},
+                  {HL_TYPE_LIST, HL_WIRE_REFERENCE, 0},
+                  {HL_TYPE_STRING, 2, 0},
+                  {HL_TYPE_BYTES, 0xff, 0}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         struct draft draft;
         begin(&draft, HL_WIRE_VALUE, 1);
@@ -231,7 +253,8 @@ static void malformed_values(void **state)
     }
 }
 
-/* A reply that lies in the mailbox, over the fields of the very hypercall that sends it, is decoded from a copy. */
+/* A reply that lies in the mailbox, over the fields of the very hypercall that sends it, is
+ * decoded from a copy. */
 static void reply_in_the_mailbox(void **state)
 {
     struct hostile *hostile = *state;
@@ -243,30 +266,40 @@ static void reply_in_the_mailbox(void **state)
     hostile_poke(hostile, at, draft.bytes, draft.size);
     hostile_raw(hostile, HL_OK, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, at, draft.size, 0);
     /* The arguments themselves as a reply. */
-    hostile_raw(hostile, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, HL_ABI_MAILBOX_ADDRESS, 32, 0);
-    hostile_raw(hostile, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, HL_ABI_MAILBOX_ADDRESS + 8, 32, 0);
+    hostile_raw(hostile, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK,
+                HL_ABI_MAILBOX_ADDRESS, 32, 0);
+    hostile_raw(hostile, HL_GUEST_BAD_REPLY, HL_ABI_OP_REST, HL_ABI_OUTCOME_OK,
+                HL_ABI_MAILBOX_ADDRESS + 8, 32, 0);
 }
 
-/* Fills scratch memory with garbage, runs code that makes a hypercall, and accepts whatever blames the guest. */
+/* Fills scratch memory with garbage, runs code that makes a hypercall, and accepts whatever
+ * blames the guest. */
 static void garbage_call(struct hostile *hostile, const uint8_t *code, size_t size, uint64_t seed)
 {
     hl_value result = hl_value_null();
-    fixture_expect(HL_OK, hostile->victim, "garble", ARGUMENTS(hl_value_u64(scratch(hostile)), hl_value_u64(4096), hl_value_u64(seed)));
-    hl_status status = hl_sandbox_call(hostile->victim, "execute", ARGUMENTS(hl_value_bytes(code, size), hl_value_u64(scratch(hostile))), &result,
-                                       &fixture_error);
+    fixture_expect(
+        HL_OK, hostile->victim, "garble",
+        ARGUMENTS(hl_value_u64(scratch(hostile)), hl_value_u64(4096), hl_value_u64(seed)));
+    hl_status status =
+        hl_sandbox_call(hostile->victim, "execute",
+                        ARGUMENTS(hl_value_bytes(code, size), hl_value_u64(scratch(hostile))),
+                        &result, &fixture_error);
     if (!hostile_blames_guest(status))
         fail_msg("seed %llu: %s", (unsigned long long)seed, fixture_error.message);
     hl_value_free(&result);
     hostile_aftermath(hostile);
 }
 
-/* All fields of the mailbox are random, and then what is left there by the call before. Random sleeps outlast any deadline. */
+/* All fields of the mailbox are random, and then what is left there by the call before. Random
+ * sleeps outlast any deadline. */
 static void garbage_in_the_mailbox(void **state)
 {
     for (uint8_t op = 0; op <= HL_ABI_OP_COUNT; op++)
         for (uint64_t seed = 0; seed < (op == HL_ABI_OP_SLEEP ? 0 : 16); seed++) {
-            const uint8_t code[] = {0x48, 0x89, 0xfe, 0x48, 0xbf, 0, 0, 0x40, 0, 0, 0x7f, 0, 0, 0xb9, 0x40, 0x01, 0, 0, 0xf3, 0xa4, /* copy */
-                                    0xba, 0x48, 0x51, 0, 0, 0xb8, op, 0, 0, 0, 0xef, 0xc3};                                      /* out */
+            const uint8_t code[] = {0x48, 0x89, 0xfe, 0x48, 0xbf, 0,    0,  0x40, 0,    0, 0x7f,
+                                    0,    0,    0xb9, 0x40, 0x01, 0,    0,  0xf3, 0xa4, /* copy */
+                                    0xba, 0x48, 0x51, 0,    0,    0xb8, op, 0,    0,    0, 0xef,
+                                    0xc3}; /* out */
             garbage_call(*state, code, sizeof code, seed + 100 * op);
             garbage_call(*state, code + 20, sizeof code - 20, seed);
         }
@@ -279,7 +312,8 @@ static int64_t edit_many(struct hostile *hostile, const struct hl_abi_edit *edit
     return hostile_raw_result(hostile, HL_ABI_OP_EDIT, scratch(hostile), count, 0, 0);
 }
 
-static int64_t edit(struct hostile *hostile, uint64_t address, uint64_t pages, uint32_t source, uint64_t offset, uint32_t rights)
+static int64_t edit(struct hostile *hostile, uint64_t address, uint64_t pages, uint32_t source,
+                    uint64_t offset, uint32_t rights)
 {
     const struct hl_abi_edit one = {address, pages, offset, source, rights};
     return edit_many(hostile, &one, 1);
@@ -291,28 +325,58 @@ static void edits_of_forbidden_ranges(void **state)
     static const struct {
         uint64_t address, pages;
     } ranges[] = {
-        {0, 1}, {0xf000, 1}, {0xf000, 2}, {HL_ABI_USER_START + 1, 1}, {HL_ABI_USER_START, 0}, {HL_ABI_USER_END, 1}, {HL_ABI_USER_END - 0x1000, 2},
-        {HL_ABI_USER_START, HL_ABI_USER_END >> 12}, {HL_ABI_USER_START, UINT64_MAX}, {HL_ABI_USER_START, UINT64_MAX >> 12},
-        {HL_ABI_USER_START, (UINT64_MAX >> 12) + 1}, {HL_ABI_USER_START, (UINT64_C(1) << 52) + 1}, {UINT64_MAX - 0xfff, 1}, {UINT64_MAX - 0xfff, 2},
-        {UINT64_C(1) << 47, 1}, {UINT64_C(0xffff800000000000), 1}, {HL_ABI_SHIM_ADDRESS, 1}, {HL_ABI_SHIM_DATA_ADDRESS, 1}, {HL_ABI_MAILBOX_ADDRESS, 1},
-        {HL_ABI_WAKE_ADDRESS, 1}, {HL_ABI_SYSCALL_ADDRESS, 1}, {HL_ABI_BOOT_ADDRESS, 1}, {HL_ABI_HEAP_ADDRESS - 0x1000, 1}, {HL_ABI_HEAP_ADDRESS - 0x1000, 2},
-        {HL_ABI_HEAP_END, 1}, {HL_ABI_HEAP_END - 0x1000, 2}, {HL_ABI_TRANSFER_ADDRESS, 1}, {HL_ABI_PROGRAM_ADDRESS, 1}, {HL_ABI_SYSTEM_ADDRESS, 1},
-        {HL_ABI_SYSTEM_ADDRESS + 0x2000, 1}, {HL_ABI_USER_START, (HL_ABI_SYSTEM_ADDRESS >> 12) + 8}, {UINT64_C(0x7ffffffff000), 1},
+        {0, 1},
+        {0xf000, 1},
+        {0xf000, 2},
+        {HL_ABI_USER_START + 1, 1},
+        {HL_ABI_USER_START, 0},
+        {HL_ABI_USER_END, 1},
+        {HL_ABI_USER_END - 0x1000, 2},
+        {HL_ABI_USER_START, HL_ABI_USER_END >> 12},
+        {HL_ABI_USER_START, UINT64_MAX},
+        {HL_ABI_USER_START, UINT64_MAX >> 12},
+        {HL_ABI_USER_START, (UINT64_MAX >> 12) + 1},
+        {HL_ABI_USER_START, (UINT64_C(1) << 52) + 1},
+        {UINT64_MAX - 0xfff, 1},
+        {UINT64_MAX - 0xfff, 2},
+        {UINT64_C(1) << 47, 1},
+        {UINT64_C(0xffff800000000000), 1},
+        {HL_ABI_SHIM_ADDRESS, 1},
+        {HL_ABI_SHIM_DATA_ADDRESS, 1},
+        {HL_ABI_MAILBOX_ADDRESS, 1},
+        {HL_ABI_WAKE_ADDRESS, 1},
+        {HL_ABI_SYSCALL_ADDRESS, 1},
+        {HL_ABI_BOOT_ADDRESS, 1},
+        {HL_ABI_HEAP_ADDRESS - 0x1000, 1},
+        {HL_ABI_HEAP_ADDRESS - 0x1000, 2},
+        {HL_ABI_HEAP_END, 1},
+        {HL_ABI_HEAP_END - 0x1000, 2},
+        {HL_ABI_TRANSFER_ADDRESS, 1},
+        {HL_ABI_PROGRAM_ADDRESS, 1},
+        {HL_ABI_SYSTEM_ADDRESS, 1},
+        {HL_ABI_SYSTEM_ADDRESS + 0x2000, 1},
+        {HL_ABI_USER_START, (HL_ABI_SYSTEM_ADDRESS >> 12) + 8},
+        {UINT64_C(0x7ffffffff000), 1},
     };
-    static const uint32_t sources[] = {HL_ABI_SOURCE_NONE, HL_ABI_SOURCE_RAM, HL_ABI_SOURCE_PROGRAM, HL_ABI_SOURCE_KEEP};
+    static const uint32_t sources[] = {HL_ABI_SOURCE_NONE, HL_ABI_SOURCE_RAM, HL_ABI_SOURCE_PROGRAM,
+                                       HL_ABI_SOURCE_KEEP};
     uint64_t free_offset = hostile->victim->space->ram_free_offset;
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
         for (size_t j = 0; j < 4; j++)
-            assert_int_equal(edit(hostile, ranges[i].address, ranges[i].pages, sources[j], sources[j] == HL_ABI_SOURCE_RAM ? free_offset : 0,
-                                  sources[j] == HL_ABI_SOURCE_NONE ? 0 : HL_ABI_RIGHT_READ), -EINVAL);
+            assert_int_equal(edit(hostile, ranges[i].address, ranges[i].pages, sources[j],
+                                  sources[j] == HL_ABI_SOURCE_RAM ? free_offset : 0,
+                                  sources[j] == HL_ABI_SOURCE_NONE ? 0 : HL_ABI_RIGHT_READ),
+                             -EINVAL);
     hostile_aftermath(hostile);
 }
 
 static void edits_with_forbidden_sources(void **state)
 {
     struct hostile *hostile = *state;
-    uint64_t at = UINT64_C(0x200000000000), ram = hostile->victim->space->ram_size, free_offset = hostile->victim->space->ram_free_offset;
-    uint64_t program = (hostile->victim->vm->program->program_size + HL__PAGE - 1) & ~(HL__PAGE - 1);
+    uint64_t at = UINT64_C(0x200000000000), ram = hostile->victim->space->ram_size,
+             free_offset = hostile->victim->space->ram_free_offset;
+    uint64_t program =
+        (hostile->victim->vm->program->program_size + HL__PAGE - 1) & ~(HL__PAGE - 1);
     const struct {
         uint32_t source;
         uint64_t offset, pages;
@@ -341,7 +405,9 @@ static void edits_with_forbidden_sources(void **state)
         {UINT32_MAX, 0, 1, HL_ABI_RIGHT_READ},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(edit(hostile, at, cases[i].pages, cases[i].source, cases[i].offset, cases[i].rights), -EINVAL);
+        assert_int_equal(
+            edit(hostile, at, cases[i].pages, cases[i].source, cases[i].offset, cases[i].rights),
+            -EINVAL);
     hostile_aftermath(hostile);
 }
 
@@ -350,15 +416,20 @@ static void program_stays_read_only(void **state)
 {
     struct hostile *hostile = *state;
     uint64_t at = UINT64_C(0x200000000000), free_offset = hostile->victim->space->ram_free_offset;
-    const struct hl_abi_edit both[] = {{at, 1, 0, HL_ABI_SOURCE_PROGRAM, HL_ABI_RIGHT_READ}, {at, 1, 0, HL_ABI_SOURCE_KEEP, HL_ABI_RIGHT_WRITE}};
-    const struct hl_abi_edit wide[] = {{at + 0x1000, 1, 0, HL_ABI_SOURCE_PROGRAM, HL_ABI_RIGHT_READ}, {at, 8, 0, HL_ABI_SOURCE_KEEP, HL_ABI_RIGHT_WRITE}};
-    const struct hl_abi_edit over[] = {{at, 1, free_offset, HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE}, both[0], both[1]};
+    const struct hl_abi_edit both[] = {{at, 1, 0, HL_ABI_SOURCE_PROGRAM, HL_ABI_RIGHT_READ},
+                                       {at, 1, 0, HL_ABI_SOURCE_KEEP, HL_ABI_RIGHT_WRITE}};
+    const struct hl_abi_edit wide[] = {
+        {at + 0x1000, 1, 0, HL_ABI_SOURCE_PROGRAM, HL_ABI_RIGHT_READ},
+        {at, 8, 0, HL_ABI_SOURCE_KEEP, HL_ABI_RIGHT_WRITE}};
+    const struct hl_abi_edit over[] = {
+        {at, 1, free_offset, HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE}, both[0], both[1]};
     assert_int_equal(edit_many(hostile, both, 2), -EINVAL);
     assert_int_equal(edit_many(hostile, wide, 2), -EINVAL);
     assert_int_equal(edit_many(hostile, over, 3), -EINVAL);
     assert_int_equal(edit_many(hostile, both, 1), 0);
     assert_int_equal(edit_many(hostile, both + 1, 1), -EINVAL);
-    hostile_status(hostile, HL_GUEST_FAULT, "poke", ARGUMENTS(hl_value_u64(at), hl_value_bytes("x", 1)));
+    hostile_status(hostile, HL_GUEST_FAULT, "poke",
+                   ARGUMENTS(hl_value_u64(at), hl_value_bytes("x", 1)));
     hostile_check_fault(PF, at, fixture_error.instruction_pointer);
     hostile_aftermath(hostile);
 }
@@ -367,16 +438,24 @@ static void program_stays_read_only(void **state)
 static void edits_from_bad_places(void **state)
 {
     struct hostile *hostile = *state;
-    static const uint64_t counts[] = {0, HL_ABI_EDITS_MAX + 1, UINT32_MAX, (UINT64_C(1) << 32) + 1, UINT64_C(1) << 59, UINT64_MAX};
+    static const uint64_t counts[] = {
+        0,         HL_ABI_EDITS_MAX + 1, UINT32_MAX, (UINT64_C(1) << 32) + 1, UINT64_C(1) << 59,
+        UINT64_MAX};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_EDIT, scratch(hostile), counts[i], 0, 0), -EINVAL);
-    static const uint64_t addresses[] = {0, HL_ABI_SYSTEM_ADDRESS, UINT64_MAX - 31, UINT64_MAX, UINT64_C(1) << 47, HL_ABI_TRANSFER_ADDRESS};
+        assert_int_equal(
+            hostile_raw_result(hostile, HL_ABI_OP_EDIT, scratch(hostile), counts[i], 0, 0),
+            -EINVAL);
+    static const uint64_t addresses[] = {
+        0,          HL_ABI_SYSTEM_ADDRESS, UINT64_MAX - 31,
+        UINT64_MAX, UINT64_C(1) << 47,     HL_ABI_TRANSFER_ADDRESS};
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++)
-        assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_EDIT, addresses[i], 1, 0, 0), -EFAULT);
+        assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_EDIT, addresses[i], 1, 0, 0),
+                         -EFAULT);
     hostile_aftermath(hostile);
 }
 
-/* Thousands of edits in scattered places: page tables run out, which the guest is told, and a restore gives them back. */
+/* Thousands of edits in scattered places: page tables run out, which the guest is told, and a
+ * restore gives them back. */
 static void edit_storm(void **state)
 {
     struct hostile *hostile = *state;
@@ -384,8 +463,9 @@ static void edit_storm(void **state)
     for (unsigned round = 0; round < 64; round++) {
         struct hl_abi_edit edits[HL_ABI_EDITS_MAX];
         for (uint64_t i = 0; i < HL_ABI_EDITS_MAX; i++)
-            edits[i] = (struct hl_abi_edit){UINT64_C(0x200000000000) + ((round * HL_ABI_EDITS_MAX + i) << 30), 1, offset, HL_ABI_SOURCE_RAM,
-                                            HL_ABI_RIGHT_WRITE | HL_ABI_RIGHT_EXECUTE};
+            edits[i] = (struct hl_abi_edit){
+                UINT64_C(0x200000000000) + ((round * HL_ABI_EDITS_MAX + i) << 30), 1, offset,
+                HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE | HL_ABI_RIGHT_EXECUTE};
         int64_t result = edit_many(hostile, edits, HL_ABI_EDITS_MAX);
         assert_true(result == 0 || result == -ENOMEM);
         refused += result != 0;
@@ -398,14 +478,21 @@ static void edit_storm(void **state)
 static void unmapping_oneself(void **state)
 {
     struct hostile *hostile = *state;
-    const struct hl_abi_edit all = {HL_ABI_USER_START, (HL_ABI_USER_END - HL_ABI_USER_START) / HL__PAGE, 0, HL_ABI_SOURCE_NONE, 0};
+    const struct hl_abi_edit all = {HL_ABI_USER_START,
+                                    (HL_ABI_USER_END - HL_ABI_USER_START) / HL__PAGE, 0,
+                                    HL_ABI_SOURCE_NONE, 0};
     hostile_poke(hostile, scratch(hostile), &all, sizeof all);
-    /* What it unmapped behind the shim's back comes back on a touch, empty: it may fall over that, or get away with it. */
-    hl_status status = hl_sandbox_call(hostile->victim, "raw", ARGUMENTS(hl_value_u64(HL_ABI_OP_EDIT), hl_value_u64(scratch(hostile)), hl_value_u64(1)),
-                                       NULL, &fixture_error);
+    /* What it unmapped behind the shim's back comes back on a touch, empty: it may fall over
+     * that, or get away with it. */
+    hl_status status = hl_sandbox_call(
+        hostile->victim, "raw",
+        ARGUMENTS(hl_value_u64(HL_ABI_OP_EDIT), hl_value_u64(scratch(hostile)), hl_value_u64(1)),
+        NULL, &fixture_error);
     assert_true(status == HL_OK || status == HL_GUEST_FAULT);
     hostile_aftermath(hostile);
-    const struct hl_abi_edit heap = {HL_ABI_HEAP_ADDRESS, (HL_ABI_HEAP_END - HL_ABI_HEAP_ADDRESS) / HL__PAGE, 0, HL_ABI_SOURCE_NONE, 0};
+    const struct hl_abi_edit heap = {HL_ABI_HEAP_ADDRESS,
+                                     (HL_ABI_HEAP_END - HL_ABI_HEAP_ADDRESS) / HL__PAGE, 0,
+                                     HL_ABI_SOURCE_NONE, 0};
     hostile_poke(hostile, scratch(hostile), &heap, sizeof heap);
     hostile_raw(hostile, HL_OK, HL_ABI_OP_EDIT, scratch(hostile), 1, 0, 0);
 }
@@ -447,9 +534,12 @@ static void streams(void **state)
         {HL_ABI_OP_SLEEP, {1}, 0},
     };
     /* The host does not bring pages in that were never touched. */
-    fixture_expect(HL_OK, hostile->victim, "garble", ARGUMENTS(hl_value_u64(from), hl_value_u64(65536)));
+    fixture_expect(HL_OK, hostile->victim, "garble",
+                   ARGUMENTS(hl_value_u64(from), hl_value_u64(65536)));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(hostile_raw_result(hostile, cases[i].op, cases[i].arguments[0], cases[i].arguments[1], cases[i].arguments[2], 0), cases[i].result);
+        assert_int_equal(hostile_raw_result(hostile, cases[i].op, cases[i].arguments[0],
+                                            cases[i].arguments[1], cases[i].arguments[2], 0),
+                         cases[i].result);
     hostile_aftermath(hostile);
 }
 
@@ -468,11 +558,17 @@ static void host_calls(void **state)
         uint64_t address, size;
         int64_t result;
     } cases[] = {
-        {scratch(hostile), 0, HL_ABI_OUTCOME_INVALID}, {scratch(hostile), UINT64_MAX, HL_ABI_OUTCOME_TOO_LARGE}, {0, 64, HL_ABI_OUTCOME_INVALID},
-        {HL_ABI_SYSTEM_ADDRESS, 64, HL_ABI_OUTCOME_INVALID}, {UINT64_MAX - 7, 64, HL_ABI_OUTCOME_INVALID}, {HL_ABI_MAILBOX_ADDRESS, 64, HL_ABI_OUTCOME_INVALID},
+        {scratch(hostile), 0, HL_ABI_OUTCOME_INVALID},
+        {scratch(hostile), UINT64_MAX, HL_ABI_OUTCOME_TOO_LARGE},
+        {0, 64, HL_ABI_OUTCOME_INVALID},
+        {HL_ABI_SYSTEM_ADDRESS, 64, HL_ABI_OUTCOME_INVALID},
+        {UINT64_MAX - 7, 64, HL_ABI_OUTCOME_INVALID},
+        {HL_ABI_MAILBOX_ADDRESS, 64, HL_ABI_OUTCOME_INVALID},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(hostile_raw_result(hostile, HL_ABI_OP_HOST_CALL, cases[i].address, cases[i].size, 0, 0), cases[i].result);
+        assert_int_equal(
+            hostile_raw_result(hostile, HL_ABI_OP_HOST_CALL, cases[i].address, cases[i].size, 0, 0),
+            cases[i].result);
     hostile_aftermath(hostile);
 }
 
@@ -483,9 +579,16 @@ static void bad_starts(void **state)
         const char *how;
         hl_status status;
     } cases[] = {
-        {"export-twice", HL_GUEST_VIOLATION}, {"export-too-many", HL_GUEST_VIOLATION}, {"export-same", HL_GUEST_VIOLATION},
-        {"export-bad-text", HL_GUEST_VIOLATION}, {"export-most", HL_GUEST_VIOLATION}, {"rest-with-outcome", HL_GUEST_VIOLATION},
-        {"spin", HL_TIMED_OUT}, {"fault-loop", HL_TIMED_OUT}, {"fault", HL_GUEST_FAULT}, {"privileged", HL_GUEST_FAULT},
+        {"export-twice", HL_GUEST_VIOLATION},
+        {"export-too-many", HL_GUEST_VIOLATION},
+        {"export-same", HL_GUEST_VIOLATION},
+        {"export-bad-text", HL_GUEST_VIOLATION},
+        {"export-most", HL_GUEST_VIOLATION},
+        {"rest-with-outcome", HL_GUEST_VIOLATION},
+        {"spin", HL_TIMED_OUT},
+        {"fault-loop", HL_TIMED_OUT},
+        {"fault", HL_GUEST_FAULT},
+        {"privileged", HL_GUEST_FAULT},
     };
     const hl_sandbox_options options = FIXTURE_OPTIONS(.start_timeout_ns = UINT64_C(300000000));
     struct hostile *hostile = *state;
@@ -514,12 +617,26 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_operations), cmocka_unit_test(outcomes), cmocka_unit_test(exits), cmocka_unit_test(replies_that_lie),
-        cmocka_unit_test(references_that_lie), cmocka_unit_test(references_that_multiply), cmocka_unit_test(nesting_and_counts),
-        cmocka_unit_test(malformed_values), cmocka_unit_test(reply_in_the_mailbox), cmocka_unit_test(garbage_in_the_mailbox),
-        cmocka_unit_test(edits_of_forbidden_ranges), cmocka_unit_test(edits_with_forbidden_sources), cmocka_unit_test(program_stays_read_only),
-        cmocka_unit_test(edits_from_bad_places), cmocka_unit_test(edit_storm), cmocka_unit_test(unmapping_oneself), cmocka_unit_test(streams),
-        cmocka_unit_test(sleeps_beyond_the_deadline), cmocka_unit_test(host_calls), cmocka_unit_test(bad_starts),
+        cmocka_unit_test(wrong_operations),
+        cmocka_unit_test(outcomes),
+        cmocka_unit_test(exits),
+        cmocka_unit_test(replies_that_lie),
+        cmocka_unit_test(references_that_lie),
+        cmocka_unit_test(references_that_multiply),
+        cmocka_unit_test(nesting_and_counts),
+        cmocka_unit_test(malformed_values),
+        cmocka_unit_test(reply_in_the_mailbox),
+        cmocka_unit_test(garbage_in_the_mailbox),
+        cmocka_unit_test(edits_of_forbidden_ranges),
+        cmocka_unit_test(edits_with_forbidden_sources),
+        cmocka_unit_test(program_stays_read_only),
+        cmocka_unit_test(edits_from_bad_places),
+        cmocka_unit_test(edit_storm),
+        cmocka_unit_test(unmapping_oneself),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(sleeps_beyond_the_deadline),
+        cmocka_unit_test(host_calls),
+        cmocka_unit_test(bad_starts),
     };
     return cmocka_run_group_tests(tests, set_up, hostile_tear_down);
 }
