@@ -16,9 +16,9 @@
 #include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { ROUNDS = 1500, ROUNDS_IN_BED = 200 };
+enum { ROUNDS = 1500, ROUNDS_IN_BED = 300 };
 #else
-enum { ROUNDS = 10000, ROUNDS_IN_BED = 400 };
+enum { ROUNDS = 10000, ROUNDS_IN_BED = 1000 };
 #endif
 
 /* Pages whose rights the host knows: a canvas of neighbours, and places far apart, which need tables of their own. */
