@@ -12,8 +12,8 @@
 struct puppet {
     struct hostile *hostile;
     hl_sandbox *sandbox;
-    uint64_t code,
-        scratch; /* where the last code ran, on a page that may be written and executed; 256 KiB of data */
+    uint64_t code;    /* where the last code ran, on a page that may be written and executed */
+    uint64_t scratch; /* 256 KiB of data */
     struct hl_abi_registers registers; /* of the next entry */
 };
 
