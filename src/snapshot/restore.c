@@ -1,7 +1,6 @@
 /* Going back to a snapshot, and new sandboxes from it. */
 #include "snapshot/snapshot.h"
 #include "util/error.h"
-#include "vm/x86_64/system_area.h"
 #include <stdlib.h>
 
 /* The hot set: pages that were dirtied lately stay writable and are always copied. Above this many, or after that many restores, all are protected anew, so
@@ -133,7 +132,6 @@ static hl_status restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_er
         return status;
     hl__space_transfer_drop(sandbox->space);
     restore_tables(sandbox, snapshot, near ? sandbox->space->tables_edited : NULL);
-    hl__system_area_forget(sandbox->vm);
     restore_guest_state(sandbox, snapshot);
     if (!near)
         hl__sandbox_set_baseline(sandbox, snapshot);

@@ -111,11 +111,6 @@ void hl__system_area_build(hl__vm *vm)
     build_tables(vm);
 }
 
-void hl__system_area_forget(hl__vm *vm)
-{
-    memset(page(vm, HL__SYSTEM_SYSCALL), 0, sizeof(uint64_t));
-}
-
 static struct hl__segment segment(uint16_t selector, uint8_t type, uint8_t dpl, bool code)
 {
     return (struct hl__segment){.limit = UINT32_MAX, .selector = selector, .type = type, .dpl = dpl, .present = true,

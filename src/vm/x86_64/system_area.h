@@ -21,9 +21,6 @@ uint64_t hl__system_table_pages(uint64_t pages);
 /* Fills in everything. */
 void hl__system_area_build(hl__vm *vm);
 
-/* Erases what a guest left where the next one could read it: the return address of its last system call. */
-void hl__system_area_forget(hl__vm *vm);
-
 /* The constant part of user-mode state. */
 void hl__user_state_build(const hl__vm *vm, struct hl__cpu_state *state);
 /* Turns user-mode segments into those of the stub. */
