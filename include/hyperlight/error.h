@@ -11,9 +11,9 @@
  * Every status of the library: X(name, number, poisons, meaning).
  *
  * They are grouped by what the caller can do. `poisons` says whether a sandbox that answered with this status is
- * poisoned afterwards: only hl_sandbox_restore() and hl_sandbox_free() work on it then. The one exception is
+ * poisoned afterwards: only hl_sandbox_restore() and hl_sandbox_free() work on it then. The exceptions are
  * HL_MEMORY_LIMIT of a call that was refused before the guest ran, because its request is too large for what memory is
- * left; hl_sandbox_status() tells. Numbers never change.
+ * left, and hl_sandbox_snapshot(), which leaves the sandbox as it was; hl_sandbox_status() tells. Numbers never change.
  */
 #define HL_STATUS_LIST(X)                                                                                              \
     X(OK, 0, 0, "success")                                                                                             \

@@ -193,7 +193,7 @@ HL_API HL_MUST_CHECK hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *
  * @brief Takes a snapshot of a sandbox that is ready.
  * @param snapshot  Receives it; release it with hl_snapshot_free(). It lives independently of the sandbox.
  * @return HL_OK; HL_BUSY, HL_POISONED, HL_NOT_SERVING (finished), HL_INVALID_ARGUMENT (not started), HL_FORKED,
- * HL_OUT_OF_MEMORY, HL_SYSTEM.
+ * HL_OUT_OF_MEMORY, HL_SYSTEM. After an error the sandbox is as it was.
  */
 HL_API HL_MUST_CHECK hl_status hl_sandbox_snapshot(hl_sandbox *sandbox, hl_snapshot **snapshot, hl_error *err);
 

@@ -76,6 +76,7 @@ static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables
         if (status)
             return status;
     }
+    vcpu->out_pending = exit.kind == HL__EXIT_DOORBELL;
     if (exit.kind != HL__EXIT_DOORBELL || exit.port != HL__STUB_POKE_PORT)
         return hl__error_set(err, HL_SYSTEM, "hl__vcpu_enter", "the ring-0 stub ended with exit %d (reason %u) instead of its port", exit.kind,
                              exit.reason);
