@@ -1,5 +1,6 @@
 /*
- * The guest of the restore tests: changes every kind of state that a restore must take back, and says what it finds.
+ * The guest of the restore tests: changes every kind of state that a restore must take back, and
+ * says what it finds.
  * guest-variants: musl
  */
 #include <cpuid.h>
@@ -106,7 +107,8 @@ static void *at_page(const hl_value *base, uint64_t page, const hl_value *stride
     return (void *)(uintptr_t)(number(base) + page * number(stride));
 }
 
-/* Maps one page with the given rights; its first byte is a RET, so that executing it tells its rights and nothing else. */
+/* Maps one page with the given rights; its first byte is a RET, so that executing it tells its
+ * rights and nothing else. */
 static bool page_map(void *address, int rights)
 {
     unsigned char *page =
@@ -313,7 +315,8 @@ static uint64_t vector_components(void)
     F(16) F(17) F(18) F(19) F(20) F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
 #define EIGHT(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
 
-/* Fills all vector, mask and x87 registers that the machine has, and makes the control words unusual. */
+/* Fills all vector, mask and x87 registers that the machine has, and makes the control words
+ * unusual. */
 static inline __attribute__((always_inline)) void vector_fill(uint64_t pattern)
 {
     uint64_t components = vector_components();
@@ -344,7 +347,8 @@ static struct {
     struct hl_wire_value value;
 } null_reply = {{HL_WIRE_VALUE, 1, sizeof null_reply}, {.type = HL_TYPE_NULL}};
 
-/* Rests, but not in the shim: by an OUT of its own, with the pattern in every register and odd flags. Only a restore finds back. */
+/* Rests, but not in the shim: by an OUT of its own, with the pattern in every register and odd
+ * flags. Only a restore finds back. */
 FUNCTION(hostile_rest)
 {
     UNUSED;
@@ -368,7 +372,8 @@ FUNCTION(hostile_rest)
     __builtin_unreachable();
 }
 
-/* The canvas: pages whose rights differ from one to the next, every fifth a hole. The argument is ADDRESS,PAGES. */
+/* The canvas: pages whose rights differ from one to the next, every fifth a hole. The argument is
+ * ADDRESS,PAGES. */
 static bool make_canvas(uint64_t address, uint64_t pages)
 {
     static const int rights[] = {PROT_READ | PROT_WRITE, PROT_READ, PROT_READ | PROT_EXEC,

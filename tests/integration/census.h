@@ -8,8 +8,8 @@ struct census {
 
 struct census census_take(void);
 
-/* Fails the test unless the process comes to hold no more than `before` within a few seconds: the kernel ends the threads of
- * a VM in its own time. */
+/* Fails the test unless the process comes to hold no more than `before` within a few seconds: the
+ * kernel ends the threads of a VM in its own time. */
 void census_expect(const struct census *before);
 
 /* As many descriptors as the system allows this process. */

@@ -1,4 +1,7 @@
-/* Time and randomness of guests: fresh after each restore, or repeated on request. test-labels: bed */
+/*
+ * Time and randomness of guests: fresh after each restore, or repeated on request.
+ * test-labels: bed
+ */
 #include "fixture.h"
 #include <string.h>
 #include <time.h>
@@ -142,7 +145,8 @@ static void hooks_run(void **state)
     hl_snapshot_free(snapshot);
 }
 
-/* The guest's clock is read between two readings of the host's; a little drift of the counter is allowed. */
+/* The guest's clock is read between two readings of the host's; a little drift of the counter is
+ * allowed. */
 static void check_host_clock(hl_sandbox *sandbox)
 {
     const uint64_t drift = 5000000;
@@ -192,7 +196,8 @@ static void check_fixed_clock(hl_sandbox *sandbox, uint64_t start, uint64_t most
     assert_in_range(times.real, start, start + most);
 }
 
-/* A clock that starts where the host application says, at each start and restore, and runs from there. */
+/* A clock that starts where the host application says, at each start and restore, and runs from
+ * there. */
 static void fixed_clock(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Many sandboxes of one snapshot alive in one process: each has its own memory, and nothing of them is left afterwards. */
+/* Many sandboxes of one snapshot alive in one process: each has its own memory, and nothing of them
+ * is left afterwards. */
 #include "census.h"
 #include "fixture.h"
 #include <stdlib.h>
@@ -75,7 +76,8 @@ static void five_hundred_live_together(void **state)
     census_expect(&before);
 }
 
-/* What the process keeps from its first sandbox on: the driver's descriptor, the C library's caches. */
+/* What the process keeps from its first sandbox on: the driver's descriptor, the C library's
+ * caches. */
 static int warm_up(void **state)
 {
     (void)state;

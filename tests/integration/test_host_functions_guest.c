@@ -1,4 +1,7 @@
-/* Host functions as guests and host functions themselves see them. test-labels: bed */
+/*
+ * Host functions as guests and host functions themselves see them.
+ * test-labels: bed
+ */
 #include "fixture.h"
 #include <stdio.h>
 #include <string.h>
@@ -229,7 +232,7 @@ static void expect_wait(hl_status status, hl_sandbox *sandbox, const hl_value *e
     assert_true(seen.cancelled_after);
 }
 
-/* The host function learns of the deadline when it passes; the call ends when the function returns. */
+/* The host function learns of the deadline as it passes; the call ends when it returns. */
 static void deadline_reaches_the_host_function(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /*
- * Every object of the API made, used, failed and freed, in orders that no one would plan: nothing of them is left.
+ * Every object of the API made, used, failed and freed, in orders that no one would plan: nothing
+ * of them is left.
  * test-labels: bed
  */
 #include "census.h"
@@ -68,7 +69,8 @@ static hl_value use(hl_sandbox *sandbox)
     return fixture_call(sandbox, "bytes", ARGUMENTS(hl_value_u64(70000)));
 }
 
-/* Program, context and host functions go first, the snapshot outlives its sandbox, the handle everything. */
+/* Program, context and host functions go first, the snapshot outlives its sandbox, the handle
+ * everything. */
 static void odd_order(void)
 {
     hl_context *context;

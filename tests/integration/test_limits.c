@@ -1,4 +1,7 @@
-/* Limits: each is kept to, told by its name, and counts afresh with the next call. test-labels: bed */
+/*
+ * Limits: each is kept to, told by its name, and counts afresh with the next call.
+ * test-labels: bed
+ */
 #include "fixture.h"
 #include <string.h>
 #include <time.h>
@@ -14,7 +17,8 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000 * MILLISECOND + (uint64_t)now.tv_nsec;
 }
 
-/* A call that must come to a limit, whose option the message names, no later than a second behind `after_ns`. */
+/* A call that must come to a limit, whose option the message names, no later than a second behind
+ * `after_ns`. */
 static void expect_limit(hl_status status, const hl_sandbox_options *options, uint64_t after_ns,
                          const char *option, const char *function, const hl_value *arguments,
                          size_t count)

@@ -1,5 +1,7 @@
 /*
- * The guest's standard streams in every mode, and what becomes of them when nobody reads or writes the other end. test-labels: bed
+ * The guest's standard streams in every mode, and what becomes of them when nobody reads or writes
+ * the other end.
+ * test-labels: bed
  * test-serial: yes
  */
 #define _GNU_SOURCE

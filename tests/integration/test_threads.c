@@ -1,5 +1,6 @@
 /*
- * Threads, signals and forks around sandboxes: many at once, stopped from elsewhere, on small stacks, with signals blocked.
+ * Threads, signals and forks around sandboxes: many at once, stopped from elsewhere, on small
+ * stacks, with signals blocked.
  * test-labels: bed
  */
 #define _GNU_SOURCE
@@ -521,7 +522,8 @@ static void belongings_free(struct belongings *belongings)
     }
 }
 
-/* The child makes everything anew, and then frees what was the parent's: its own may lie in the same places. */
+/* The child makes everything anew, and then frees what was the parent's: its own may lie in the
+ * same places. */
 static int child_life(struct belongings *parents, hl_interrupt_handle *handle)
 {
     struct belongings own;

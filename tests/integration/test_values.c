@@ -1,4 +1,7 @@
-/* Values of every type through a guest and back, and from a guest through the host and back. test-labels: bed */
+/*
+ * Values of every type through a guest and back, and from a guest through the host and back.
+ * test-labels: bed
+ */
 #include "fixture.h"
 #include "wire/wire.h"
 #include <math.h>
@@ -239,7 +242,8 @@ static void largest_request(void **state)
     free(data);
 }
 
-/* Replies, and requests of the guest, up to their limit: it lies between the bare bytes and their encoding. */
+/* Replies, and requests of the guest, up to their limit: it lies between the bare bytes and their
+ * encoding. */
 static void largest_reply(void **state)
 {
     (void)state;
@@ -258,7 +262,7 @@ static void largest_reply(void **state)
     hl_snapshot_free(snapshot);
 }
 
-/* Transfer memory counts: what does not fit is refused before the guest runs, and nothing is lost. */
+/* Transfer memory counts: what does not fit is refused before the guest runs; nothing is lost. */
 static void transfer_memory_counts(void **state)
 {
     (void)state;

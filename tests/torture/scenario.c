@@ -217,7 +217,8 @@ static void check_told(const struct scenario *s, const struct scenario_fault *fa
     assert_null(strchr(s->error.message, '\n'));
 }
 
-/* A sandbox that is ready goes on as if nothing had been; the failed call itself may have run in it. */
+/* A sandbox that is ready goes on as if nothing had been; the failed call itself may have run in
+ * it. */
 static void check_ready(struct scenario *s)
 {
     fixture_honest_call(s->sandbox);

@@ -13,8 +13,9 @@ struct scenario_fault {
 };
 
 /*
- * Runs the scenario until a step fails, or to its end. Checks after a failure that it was told, that outputs were left alone and that the
- * sandbox is either as it was, or poisoned and can be restored; frees everything. Returns the status and the step's name.
+ * Runs the scenario until a step fails, or to its end. Checks after a failure that it was told,
+ * that outputs were left alone and that the sandbox is either as it was, or poisoned and can be
+ * restored; frees everything. Returns the status and the step's name.
  */
 hl_status scenario_run(const struct scenario_fault *fault, const char **step);
 

@@ -1,6 +1,7 @@
 /*
- * The n-th allocation or system call of the library fails, for every n of a sandbox's whole life. The functions are wrapped by the linker
- * (CMakeLists.txt), so that only the library's own calls are heard of.
+ * The n-th allocation or system call of the library fails, for every n of a sandbox's whole life.
+ * The functions are wrapped by the linker (CMakeLists.txt), so that only the library's own calls
+ * are heard of.
  */
 #include "census.h"
 #include "scenario.h"

@@ -1,5 +1,6 @@
 /*
- * The n-th operation of the hypervisor's driver fails, for every n of a sandbox's whole life. test-labels: bed
+ * The n-th operation of the hypervisor's driver fails, for every n of a sandbox's whole life.
+ * test-labels: bed
  */
 #include "census.h"
 #include "doubles/fault_driver.h"
