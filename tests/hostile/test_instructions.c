@@ -221,6 +221,7 @@ enum { UD_OR_GP = 200, UMIP = 201, DB_AT = 202, PF_STACK = 203 };
     X(n_sse_divide, UNMASK "pxor %xmm0, %xmm0; pcmpeqd %xmm1, %xmm1; cvtdq2ps %xmm1, %xmm1", "divps %xmm0, %xmm1", XM, XM) \
     X(n_mxcsr_reserved, "movl $-1, (%rdi)", "ldmxcsr (%rdi)", GP, UD) \
     X(n_sse_misaligned, "", "movaps 1(%rdi), %xmm0", GP, GP) \
+    X(n_avx_misaligned, "", "vmovaps 1(%rdi), %ymm0", GP, UD) \
     X(n_x87_divide, "fninit; movw $0, (%rdi); fldcw (%rdi); fld1; fldz; fdivrp", "fwait", MF, MF) \
     X(n_fxrstor_garbage, "mov %rdi, %rax; movl $-1, 24(%rdi)", "fxrstor (%rdi)", GP, GP) \
     X(n_xrstor_garbage, "movq $-1, 512(%rdi); mov $-1, %eax; mov %eax, %edx", "xrstor (%rdi)", GP, GP) \

@@ -61,6 +61,13 @@ SNIPPET_CODE(rest_string,
 SNIPPET_CODE(protection_keys,
              REST_WITH("xor %ecx, %ecx; xor %edx, %edx; mov $0xfffffff0, %eax; wrpkru"),
              "out %eax, %dx")
+/* Into code of another size by the selector in rsi, to rest and to fault there. */
+SNIPPET_CODE(rest_32bit,
+             REST_WITH("") "; lea 1f(%rip), %ecx; mov %ecx, 64(%rbx); mov %esi, 68(%rbx)",
+             "ljmp *64(%rbx); .code32; 1: out %eax, %dx; jmp 1b; .code64")
+SNIPPET_CODE(fault_32bit,
+             "mov %rdi, %rbx; lea 1f(%rip), %ecx; mov %ecx, 64(%rbx); mov %esi, 68(%rbx)",
+             "ljmp *64(%rbx); .code32; 1: ud2; .code64")
 SNIPPET_CODE(spin_here, "", "1: jmp 1b")
 SNIPPET_CODE(spin_with_flags, "std; " SET_FLAGS("0x44000"), "1: jmp 1b")
 SNIPPET_CODE(spin_in_syscalls, "", "1: mov $39, %eax; syscall; jmp 1b")
@@ -165,6 +172,20 @@ static void rests_of_other_kinds(void **state)
     const struct snippet keys = SNIPPET(protection_keys);
     hl_status status = run(&keys, 0);
     assert_true(status == HL_OK || (status == HL_GUEST_FAULT && fixture_error.fault_vector == UD));
+    hostile_aftermath(hostile);
+}
+
+/* Our GDT has no 32-bit code: selector 0x23 is user mode's own. In the outer kernel's, which PVM's
+ * programs run under, it is 32-bit code. The runtime wakes, and takes faults, in 64-bit mode. */
+static void code_of_32_bits(void **state)
+{
+    const struct snippet resting = SNIPPET(rest_32bit), faulting = SNIPPET(fault_32bit);
+    uint64_t end = hostile->places[PLACE_CODE] + (uint64_t)(faulting.after - faulting.start);
+    (void)state;
+    assert_status(HL_OK, run(&resting, 0x23));
+    hostile_aftermath(hostile);
+    assert_status(HL_GUEST_FAULT, run(&faulting, 0x23));
+    hostile_check_fault(UD, 0, end - 2);
     hostile_aftermath(hostile);
 }
 
@@ -305,10 +326,10 @@ int main(void)
 {
     enum { STATES = sizeof states / sizeof states[0] };
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(rests_of_other_kinds),   cmocka_unit_test(endless_loops),
-        cmocka_unit_test(endless_handlers),       cmocka_unit_test(endless_hook),
-        cmocka_unit_test(jumps_into_the_runtime), cmocka_unit_test(ruined_runtime),
-        cmocka_unit_test(ruined_bookkeeping),
+        cmocka_unit_test(rests_of_other_kinds), cmocka_unit_test(code_of_32_bits),
+        cmocka_unit_test(endless_loops),        cmocka_unit_test(endless_handlers),
+        cmocka_unit_test(endless_hook),         cmocka_unit_test(jumps_into_the_runtime),
+        cmocka_unit_test(ruined_runtime),       cmocka_unit_test(ruined_bookkeeping),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };
     struct CMUnitTest tests[2 * STATES + OTHERS];
