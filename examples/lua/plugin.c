@@ -1,6 +1,7 @@
 /*
- * An untrusted plugin host: the real Lua 5.4 in a micro VM. It is an ordinary program; all that is special are the calls of guest.h.
- * Exports load(source) and call(name, arguments...). Lua code reaches the host as host(name, arguments...).
+ * An untrusted plugin host: the real Lua 5.4 in a micro VM. It is an ordinary program; all that is
+ * special are the calls of guest.h. Exports load(source) and call(name, arguments...). Lua code
+ * reaches the host as host(name, arguments...).
  */
 #include <hyperlight/guest.h>
 #include <lauxlib.h>
@@ -52,7 +53,8 @@ static void push(lua_State *L, const hl_value *value)
     case HL_TYPE_MAP:
         lua_createtable(L, 0, (int)value->as.map.count);
         for (size_t i = 0; i < value->as.map.count; i++) {
-            lua_pushlstring(L, value->as.map.entries[i].key.data, value->as.map.entries[i].key.size);
+            lua_pushlstring(L, value->as.map.entries[i].key.data,
+                            value->as.map.entries[i].key.size);
             push(L, &value->as.map.entries[i].value);
             lua_rawset(L, -3);
         }
@@ -124,7 +126,8 @@ static hl_value to_value(lua_State *L, int index, int depth)
     case LUA_TBOOLEAN:
         return hl_value_bool(lua_toboolean(L, index));
     case LUA_TNUMBER:
-        return lua_isinteger(L, index) ? hl_value_i64(lua_tointeger(L, index)) : hl_value_f64(lua_tonumber(L, index));
+        return lua_isinteger(L, index) ? hl_value_i64(lua_tointeger(L, index))
+                                       : hl_value_f64(lua_tonumber(L, index));
     case LUA_TSTRING: {
         hl_span text = copy_string(L, index);
         return hl_value_string_n(text.data, text.size);
@@ -156,7 +159,8 @@ static int lua_host(lua_State *L)
 
 static hl_status lua_failed(void)
 {
-    hl_status status = hl_guest_fail("%s", lua_tostring(lua, -1) ? lua_tostring(lua, -1) : "an error that is no text");
+    hl_status status = hl_guest_fail("%s", lua_tostring(lua, -1) ? lua_tostring(lua, -1)
+                                                                 : "an error that is no text");
     lua_settop(lua, 0);
     return status;
 }
@@ -165,12 +169,14 @@ static hl_status load(const hl_value *arguments, size_t count, hl_value *reply, 
 {
     (void)count, (void)reply, (void)user;
     const hl_span *source = &arguments[0].as.string;
-    if (luaL_loadbufferx(lua, source->data, source->size, "plugin", "t") != LUA_OK || lua_pcall(lua, 0, 0, 0) != LUA_OK)
+    if (luaL_loadbufferx(lua, source->data, source->size, "plugin", "t") != LUA_OK ||
+        lua_pcall(lua, 0, 0, 0) != LUA_OK)
         return lua_failed();
     return HL_OK;
 }
 
-/* The part of a call that may raise Lua errors: runs protected. Arguments: the call's values as a light pointer, their number. */
+/* The part of a call that may raise Lua errors: runs protected. Arguments: the call's values as a
+ * light pointer, their number. */
 struct pending {
     const hl_value *arguments;
     size_t count;

@@ -1,6 +1,7 @@
 /*
- * A tour: a host application runs an untrusted Lua plugin in a micro VM. Calls in, host functions out, a snapshot, a rewind, attacks contained,
- * and what each of it cost here. `./dev run` shows it.
+ * A tour: a host application runs an untrusted Lua plugin in a micro VM. Calls in, host functions
+ * out, a snapshot, a rewind, attacks contained, and what each of it cost here. `./dev run` shows
+ * it.
  */
 #include <hyperlight/hyperlight.h>
 #include <inttypes.h>
@@ -66,7 +67,8 @@ static void show(const hl_value *value)
 }
 
 /* What the plugin may ask of its host: nothing but this. */
-static hl_status price_of(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply, void *user)
+static hl_status price_of(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply,
+                          void *user)
 {
     (void)count, (void)user;
     const char *item = arguments[0].as.string.data;
@@ -89,7 +91,8 @@ static void call(hl_sandbox *sandbox, const char *title, const hl_value *argumen
 }
 
 /* An attack must fail with a certain status; then the sandbox is thrown back and works again. */
-static void attack(hl_sandbox *sandbox, const hl_snapshot *snapshot, const char *title, const char *function, hl_status expected)
+static void attack(hl_sandbox *sandbox, const hl_snapshot *snapshot, const char *title,
+                   const char *function, hl_status expected)
 {
     hl_error err = HL_ERROR_INIT;
     const hl_value arguments[] = {hl_value_string(function)};
@@ -150,7 +153,8 @@ static void hang_a_clone(const hl_snapshot *snapshot, hl_host_functions *functio
     if (hl_sandbox_from_snapshot(snapshot, &hasty, &sandbox, &err))
         give_up("clone", &err);
     step("a second sandbox made from the snapshot, its calls limited to 200 ms", started);
-    call(sandbox, "its first call: greet('Grace')", (hl_value[]){hl_value_string("greet"), hl_value_string("Grace")}, 2);
+    call(sandbox, "its first call: greet('Grace')",
+         (hl_value[]){hl_value_string("greet"), hl_value_string("Grace")}, 2);
     attack(sandbox, snapshot, "it loops for ever: hang()", "hang", HL_TIMED_OUT);
     started = now_ns();
     hl_sandbox_free(sandbox);
@@ -169,9 +173,11 @@ static void show_counts(const hl_sandbox *sandbox)
 {
     hl_stats stats = {.size = sizeof stats};
     if (hl_sandbox_stats(sandbox, &stats, NULL) == HL_OK)
-        printf("\n%" PRIu64 " calls and %" PRIu64 " host calls took %" PRIu64 " entries into the VM; %" PRIu64 " restores copied %" PRIu64
-               " pages; %" PRIu64 " KiB of guest memory in use.\n",
-               stats.calls, stats.host_calls, stats.entries, stats.restores, stats.pages_restored, stats.memory_mapped / 1024);
+        printf("\n%" PRIu64 " calls and %" PRIu64 " host calls took %" PRIu64
+               " entries into the VM; %" PRIu64 " restores copied %" PRIu64 " pages; %" PRIu64
+               " KiB of guest memory in use.\n",
+               stats.calls, stats.host_calls, stats.entries, stats.restores, stats.pages_restored,
+               stats.memory_mapped / 1024);
 }
 
 /* Path of a file in the folder of a program. */
@@ -188,7 +194,8 @@ int main(int argc, char **argv)
     hl_snapshot *snapshot;
     char plugin[4096];
     if (argc > 2) {
-        fprintf(stderr, "usage: tour [PLUGIN]\nPLUGIN is the guest; by default the program `plugin` beside this one.\n");
+        fprintf(stderr, "usage: tour [PLUGIN]\nPLUGIN is the guest; by default the program "
+                        "`plugin` beside this one.\n");
         return EXIT_FAILURE;
     }
     beside(plugin, sizeof plugin, argv[0], "plugin");
@@ -199,16 +206,20 @@ int main(int argc, char **argv)
     if (hl_sandbox_snapshot(sandbox, &snapshot, &err))
         give_up("snapshot", &err);
     step("a snapshot taken", started);
-    call(sandbox, "a call into the plugin: greet('Ada')", (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
-    call(sandbox, "once more, warm: greet('Ada')", (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
+    call(sandbox, "a call into the plugin: greet('Ada')",
+         (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
+    call(sandbox, "once more, warm: greet('Ada')",
+         (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
     call(sandbox, "a call that calls the host: price('apple', 12)",
          (hl_value[]){hl_value_string("price"), hl_value_string("apple"), hl_value_i32(12)}, 3);
-    call(sandbox, "work at native speed: fib(24)", (hl_value[]){hl_value_string("fib"), hl_value_i32(24)}, 2);
+    call(sandbox, "work at native speed: fib(24)",
+         (hl_value[]){hl_value_string("fib"), hl_value_i32(24)}, 2);
     started = now_ns();
     if (hl_sandbox_restore(sandbox, snapshot, &err))
         give_up("restore", &err);
     step("back to the snapshot", started);
-    call(sandbox, "which has forgotten the visits: greet('Ada')", (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
+    call(sandbox, "which has forgotten the visits: greet('Ada')",
+         (hl_value[]){hl_value_string("greet"), hl_value_string("Ada")}, 2);
     printf("\n  Now the plugin turns on its host.\n");
     hang_a_clone(snapshot, functions);
     attack(sandbox, snapshot, "it eats memory: hoard(), with 16 MiB", "hoard", HL_GUEST_ERROR);

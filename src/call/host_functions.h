@@ -10,7 +10,7 @@ struct hl__host_function {
     char *name;
     size_t name_size;
     bool has_signature;
-    hl_signature signature;               /* parameters point to `parameters` */
+    hl_signature signature; /* parameters point to `parameters` */
     hl_type parameters[HL_PARAMETERS_MAX];
     hl_host_function function;
     void *user;
@@ -35,13 +35,17 @@ struct hl_call {
 void hl__call_init(struct hl_call *call, hl__control *control);
 void hl__call_clear(struct hl_call *call);
 
-/* What a host call comes to. outcome: enum hl_abi_outcome. With OUTCOME_OK *reply is the result (borrowing from the call's scratch, the arguments or the user);
- * else `text` in call->error_text: unknown name (what was asked), mismatch (what was expected, what came), or the function's message. */
-uint32_t hl__host_functions_dispatch(const hl_host_functions *functions, struct hl_call *call, const hl_span *name,
-                                     const hl_value *arguments, size_t count, hl_value *reply);
+/* What a host call comes to. outcome: enum hl_abi_outcome. With OUTCOME_OK *reply is the result
+ * (borrowing from the call's scratch, the arguments or the user); else `text` in call->error_text:
+ * unknown name (what was asked), mismatch (what was expected, what came), or the function's
+ * message. */
+uint32_t hl__host_functions_dispatch(const hl_host_functions *functions, struct hl_call *call,
+                                     const hl_span *name, const hl_value *arguments, size_t count,
+                                     hl_value *reply);
 
-/* Checks arguments against a signature; on a mismatch writes "name(string, i32) was called with (bool)" into text and returns false. */
-bool hl__signature_check(const hl_signature *signature, const hl_span *name, const hl_value *arguments, size_t count, char *text,
-                         size_t capacity);
+/* Checks arguments against a signature; on a mismatch writes "name(string, i32) was called with
+ * (bool)" into text and returns false. */
+bool hl__signature_check(const hl_signature *signature, const hl_span *name,
+                         const hl_value *arguments, size_t count, char *text, size_t capacity);
 
 #endif

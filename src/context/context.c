@@ -1,4 +1,5 @@
-/* Contexts, the default one among them, and the lock over what the process has but once: the default context and the kick signal. */
+/* Contexts, the default one among them, and the lock over what the process has but once: the
+ * default context and the kick signal. */
 #include "context/context.h"
 #include "context/kick.h"
 #include "context/watchdog.h"
@@ -165,7 +166,8 @@ static bool context_drop_shared(hl_context *context)
     return false;
 }
 
-/* Drops a reference under the lock, so that nobody takes one from `default_context` meanwhile. Returns whether it was the last. */
+/* Drops a reference under the lock, so that nobody takes one from `default_context` meanwhile.
+ * Returns whether it was the last. */
 static bool context_drop_last(hl_context *context)
 {
     process_enter();

@@ -13,7 +13,8 @@ struct hl_context {
     const hl__driver *driver;
     hl_driver_info driver_info;
     struct hl__machine machine;
-    bool poke_works;          /* the ring-0 poke makes removed rights effective here: tested when the context is made */
+    /* the ring-0 poke makes removed rights effective here: tested when the context is made */
+    bool poke_works;
     hl_log_sink log_sink;
     void *log_user;
     hl_log_level log_level;
@@ -29,13 +30,17 @@ void hl__context_unref(hl_context *context); /* NULL is fine */
 /* HL_OK, or HL_FORKED in a child of the process that made the context. */
 hl_status hl__context_check(const hl_context *context, hl_error *err);
 
-/* Unmaps memory of an object that belongs to the context. A forked child does not have its parent's memory: something else may be in its place there. NULL is fine. */
+/* Unmaps memory of an object that belongs to the context. A forked child does not have its parent's
+ * memory: something else may be in its place there. NULL is fine. */
 void hl__context_unmap(const hl_context *context, void *address, size_t size);
 
 /* Makes a log line if the level is wanted. */
-void hl__log(const hl_context *context, hl_log_level level, const char *format, ...) HL_PRINTF(3, 4);
+void hl__log(const hl_context *context, hl_log_level level, const char *format, ...)
+    HL_PRINTF(3, 4);
 
-/* Logs hostile text: shortened to HL_LOG_LINE_MAX, control characters and invalid UTF-8 escaped. `always`: whatever the level (tracing). */
-void hl__log_hostile(const hl_context *context, hl_log_level level, hl_log_source source, const char *text, size_t size, bool always);
+/* Logs hostile text: shortened to HL_LOG_LINE_MAX, control characters and invalid UTF-8 escaped.
+ * `always`: whatever the level (tracing). */
+void hl__log_hostile(const hl_context *context, hl_log_level level, hl_log_source source,
+                     const char *text, size_t size, bool always);
 
 #endif

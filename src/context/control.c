@@ -52,7 +52,8 @@ static void control_set_budget(hl__control *control, uint64_t cpu_budget_ns)
     atomic_store_explicit(&control->cpu_start_ns, hl__os_cpu_clock_ns(clock), memory_order_relaxed);
 }
 
-/* The first time at which the run can be over: its CPU time passes no faster than the clock on the wall. */
+/* The first time at which the run can be over: its CPU time passes no faster than the clock on the
+ * wall. */
 static uint64_t first_look(uint64_t deadline_ns, uint64_t cpu_budget_ns)
 {
     if (cpu_budget_ns == UINT64_MAX)

@@ -1,8 +1,9 @@
 /*
  * Inside of a control, for control.c and the watchdog.
  *
- * `state` is one word: number of the run, whether it is armed, and what cancelled it. Whoever cancels exchanges the word that it
- * looked at, so that nothing can cancel a later run than the one it meant.
+ * `state` is one word: number of the run, whether it is armed, and what cancelled it. Whoever
+ * cancels exchanges the word that it looked at, so that nothing can cancel a later run than the one
+ * it meant.
  */
 #ifndef HL_CONTEXT_CONTROL_STATE_H
 #define HL_CONTEXT_CONTROL_STATE_H
@@ -61,7 +62,8 @@ static inline bool hl__state_is_live(uint64_t state)
 /* Cancels the run of that state, if it is still live. Async-signal-safe. */
 bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status cause);
 
-/* Kicks the thread that runs the control, if one does. False if the system could not take the signal. Async-signal-safe. */
+/* Kicks the thread that runs the control, if one does. False if the system could not take the
+ * signal. Async-signal-safe. */
 bool hl__control_kick(hl__control *control);
 
 #endif

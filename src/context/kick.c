@@ -10,7 +10,8 @@
 
 #define DEFAULT_SIGNAL (SIGRTMIN + 8)
 
-/* Read by the handler. Initial-exec, because the first touch of any other kind in a dlopen'ed library allocates memory. */
+/* Read by the handler. Initial-exec, because the first touch of any other kind in a dlopen'ed
+ * library allocates memory. */
 static _Thread_local _Atomic(struct hl__kick_target *) current
     __attribute__((tls_model("initial-exec")));
 
@@ -36,7 +37,8 @@ static void kick_handle(int signal, siginfo_t *info, void *machine)
     (void)signal, (void)info, (void)machine;
     int saved = errno;
     struct hl__kick_target *target = atomic_load_explicit(&current, memory_order_acquire);
-    /* All that are under way: an outer run must not lose its kick to an inner one, and a kick too many does no harm. */
+    /* All that are under way: an outer run must not lose its kick to an inner one, and a kick too
+     * many does no harm. */
     for (; target; target = target->outer)
         target->driver->kick(target->vcpu);
     errno = saved;
@@ -87,7 +89,8 @@ hl_status hl__kick_acquire(int signal, hl_error *err)
     return status;
 }
 
-/* Whether the handler is still ours: if the host application put its own in place meanwhile, that stays. */
+/* Whether the handler is still ours: if the host application put its own in place meanwhile, that
+ * stays. */
 static bool kick_is_ours(void)
 {
     struct sigaction now;
@@ -99,7 +102,8 @@ void hl__kick_release(void)
 {
     if (--installed.users > 0 || !kick_is_ours())
         return;
-    /* Ignoring a signal drops it where it is still pending: a late kick must not meet the default action, which ends the process. */
+    /* Ignoring a signal drops it where it is still pending: a late kick must not meet the default
+     * action, which ends the process. */
     struct sigaction ignore;
     memset(&ignore, 0, sizeof ignore);
     ignore.sa_handler = SIG_IGN;

@@ -1,8 +1,9 @@
 /*
  * The thread that keeps deadlines.
  *
- * A run that begins must not be overlooked, and must not cost a system call. The thread says in `planned_ns` until when it means to sleep, and
- * UINT64_MAX while it looks around: who arms a run publishes it first and reads `planned_ns` then, the thread writes `planned_ns` first and reads
+ * A run that begins must not be overlooked, and must not cost a system call. The thread says in
+ * `planned_ns` until when it means to sleep, and UINT64_MAX while it looks around: who arms a run
+ * publishes it first and reads `planned_ns` then, the thread writes `planned_ns` first and reads
  * the runs then. So either the thread sees the run, or the run sees that it must ring.
  */
 #include "context/watchdog.h"
@@ -57,8 +58,9 @@ static uint64_t budget_look(const hl__control *control, uint64_t now, uint64_t d
 }
 
 /*
- * When to look again at a control that has nothing to cancel. Its next run is likely as long as its last: planning for that one's end saves a wake-up
- * with each run that is over before the thread has come to see it.
+ * When to look again at a control that has nothing to cancel. Its next run is likely as long as its
+ * last: planning for that one's end saves a wake-up with each run that is over before the thread
+ * has come to see it.
  */
 static uint64_t watch_idle(hl__control *control, uint64_t look, uint64_t now)
 {

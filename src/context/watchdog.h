@@ -1,6 +1,7 @@
 /*
- * The watchdog of a context: one thread that cancels runs whose deadline passed or whose CPU budget is spent. It starts with the first
- * run that has either, sleeps until the earliest time at which one could be over, and never polls.
+ * The watchdog of a context: one thread that cancels runs whose deadline passed or whose CPU budget
+ * is spent. It starts with the first run that has either, sleeps until the earliest time at which
+ * one could be over, and never polls.
  */
 #ifndef HL_CONTEXT_WATCHDOG_H
 #define HL_CONTEXT_WATCHDOG_H
@@ -18,7 +19,8 @@ void hl__watchdog_free(struct hl__watchdog *watchdog);
 hl_status hl__watchdog_enroll(struct hl__watchdog *watchdog, hl__control *control, hl_error *err);
 void hl__watchdog_remove(struct hl__watchdog *watchdog, hl__control *control);
 
-/* Tells that a run was armed which can be over at `look_ns`. Costs a system call only if the watchdog meant to sleep longer. */
+/* Tells that a run was armed which can be over at `look_ns`. Costs a system call only if the
+ * watchdog meant to sleep longer. */
 void hl__watchdog_expect(struct hl__watchdog *watchdog, uint64_t look_ns);
 
 /* How often the thread woke up so far. */

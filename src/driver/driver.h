@@ -1,10 +1,11 @@
 /*
  * The contract between the core and a hypervisor driver.
  *
- * A driver is a const table of functions. It knows nothing of calls, sandboxes or guests, holds no policy, and logs nothing; exits come
- * back as data. The core allocates the state of VMs and vCPUs, `vm_size` and `vcpu_size` bytes of zeroed memory, and owns all guest memory.
- * Every function that can fail fills `err` and leaves nothing behind. Different VMs may be used from different threads at once; functions
- * that take a VM or vCPU are called by one thread at a time, except `kick`.
+ * A driver is a const table of functions. It knows nothing of calls, sandboxes or guests, holds no
+ * policy, and logs nothing; exits come back as data. The core allocates the state of VMs and vCPUs,
+ * `vm_size` and `vcpu_size` bytes of zeroed memory, and owns all guest memory. Every function that
+ * can fail fills `err` and leaves nothing behind. Different VMs may be used from different threads
+ * at once; functions that take a VM or vCPU are called by one thread at a time, except `kick`.
  */
 #ifndef HL_DRIVER_DRIVER_H
 #define HL_DRIVER_DRIVER_H
@@ -12,7 +13,8 @@
 #include <hyperlight/driver.h>
 #include <hyperlight/error.h>
 
-/* A guest-physical address: a type of its own, so that nobody dereferences it or mixes it with other numbers by accident. */
+/* A guest-physical address: a type of its own, so that nobody dereferences it or mixes it with
+ * other numbers by accident. */
 typedef struct hl__gpa {
     uint64_t value;
 } hl__gpa;
@@ -21,7 +23,7 @@ struct hl__segment {
     uint64_t base;
     uint32_t limit;
     uint16_t selector;
-    uint8_t type;     /* 4 bits of the descriptor's type */
+    uint8_t type; /* 4 bits of the descriptor's type */
     uint8_t dpl;
     bool present, code_or_data, long_mode, default_big, granularity;
 };
@@ -62,13 +64,16 @@ struct hl__cpu_state {
 };
 
 enum hl__exit_kind {
-    HL__EXIT_DOORBELL = 1,    /* a 32-bit OUT, count 1, no string form: `port`, `value` */
-    HL__EXIT_PORT = 2,        /* any other port access: `port`, `size`, `is_write`, `count` */
-    HL__EXIT_MEMORY = 3,      /* access to a guest-physical address without memory, or a write to read-only memory: `address`, `size`, `is_write` */
-    HL__EXIT_INTERRUPTED = 4, /* kicked, or a signal arrived; nothing is lost, the next run goes on */
-    HL__EXIT_SHUTDOWN = 5,    /* triple fault */
+    HL__EXIT_DOORBELL = 1, /* a 32-bit OUT, count 1, no string form: `port`, `value` */
+    HL__EXIT_PORT = 2,     /* any other port access: `port`, `size`, `is_write`, `count` */
+    /* access to a guest-physical address without memory, or a write to read-only memory:
+     * `address`, `size`, `is_write` */
+    HL__EXIT_MEMORY = 3,
+    /* kicked, or a signal arrived; nothing is lost, the next run goes on */
+    HL__EXIT_INTERRUPTED = 4,
+    HL__EXIT_SHUTDOWN = 5, /* triple fault */
     HL__EXIT_HALT = 6,
-    HL__EXIT_FAILED = 7       /* the hypervisor gave up on this guest: `reason`, `detail` */
+    HL__EXIT_FAILED = 7 /* the hypervisor gave up on this guest: `reason`, `detail` */
 };
 
 struct hl__exit {
@@ -90,80 +95,104 @@ struct hl__vcpu_setup {
 
 /* Facts about a machine that the core needs; valid after a successful probe. */
 struct hl__machine {
-    bool syscall_stays;   /* `syscall` keeps user mode (PVM): LSTAR must be a user-mode address */
-    bool tss_available;   /* the TSS must be loaded as "available" (type 9): QEMU TCG's nested SVM honours the I/O bitmap only then */
-    uint64_t cr4_wanted;  /* CR4 bits that work here out of SMEP, SMAP, UMIP, FSGSBASE, OSXSAVE, OSFXSR, OSXMMEXCPT, PAE */
+    bool syscall_stays; /* `syscall` keeps user mode (PVM): LSTAR must be a user-mode address */
+    /* the TSS must be loaded as "available" (type 9): QEMU TCG's nested SVM honours the I/O
+     * bitmap only then */
+    bool tss_available;
+    /* CR4 bits that work here out of SMEP, SMAP, UMIP, FSGSBASE, OSXSAVE, OSFXSR, OSXMMEXCPT,
+     * PAE */
+    uint64_t cr4_wanted;
     uint64_t tsc_khz;
-    bool flush_required;  /* taking rights away needs `flush` or the ring-0 poke even after a CR3 load (PVM) */
+    /* taking rights away needs `flush` or the ring-0 poke even after a CR3 load (PVM) */
+    bool flush_required;
 };
 
 enum hl__memory_flag {
     HL__MEMORY_READ_ONLY = 1,
-    HL__MEMORY_TRACKED = 2 /* dirtied pages are recorded from now on; pages written by the host are not */
+    /* dirtied pages are recorded from now on; pages written by the host are not */
+    HL__MEMORY_TRACKED = 2
 };
 
 typedef struct hl__driver {
     const char *name;
     size_t vm_size, vcpu_size;
 
-    /* MANDATORY. Finds out whether the hypervisor is usable, what it is and can do, by experiment where there is no other way.
-     * Fills both structures whenever it returns HL_OK; info->status says whether the driver is usable. Called once per process and
-     * cached by the registry. */
+    /* MANDATORY. Finds out whether the hypervisor is usable, what it is and can do, by experiment
+     * where there is no other way. Fills both structures whenever it returns HL_OK; info->status
+     * says whether the driver is usable. Called once per process and cached by the registry. */
     hl_status (*probe)(hl_driver_info *info, struct hl__machine *machine, hl_error *err);
 
-    /* MANDATORY. Makes an empty VM for at most `vcpu_count` vCPUs. `counter` is incremented with each system call made for
-     * this VM or its vCPUs other than entries, and outlives the VM. */
+    /* MANDATORY. Makes an empty VM for at most `vcpu_count` vCPUs. `counter` is incremented with
+     * each system call made for this VM or its vCPUs other than entries, and outlives the VM. */
     hl_status (*vm_create)(void *vm, uint32_t vcpu_count, uint64_t *counter, hl_error *err);
 
-    /* MANDATORY. Destroys a VM without vCPUs; cannot fail; memory that was added may be unmapped afterwards. */
+    /* MANDATORY. Destroys a VM without vCPUs; cannot fail; memory that was added may be unmapped
+     * afterwards. */
     void (*vm_destroy)(void *vm);
 
-    /* MANDATORY. Backs `size` bytes of guest-physical memory with the host memory at `host`; everything is page-aligned. Slots are numbered by the
-     * caller from 0, never overlap, and are only ever added. The host memory must outlive the VM. */
-    hl_status (*memory_add)(void *vm, uint32_t slot, hl__gpa address, void *host, size_t size, uint32_t flags, hl_error *err);
+    /* MANDATORY. Backs `size` bytes of guest-physical memory with the host memory at `host`;
+     * everything is page-aligned. Slots are numbered by the caller from 0, never overlap, and are
+     * only ever added. The host memory must outlive the VM. */
+    hl_status (*memory_add)(void *vm, uint32_t slot, hl__gpa address, void *host, size_t size,
+                            uint32_t flags, hl_error *err);
 
-    /* MANDATORY. Starts recording dirtied pages of a slot that was added untracked. No page counts as dirty at first. */
+    /* MANDATORY. Starts recording dirtied pages of a slot that was added untracked. No page counts
+     * as dirty at first. */
     hl_status (*memory_track)(void *vm, uint32_t slot, hl_error *err);
 
-    /* MANDATORY. Sets the bit (page p: bit p % 64 of word p / 64) of every page of the slot that the guest wrote since it was last re-armed;
-     * all other bits become 0. Re-arms nothing if HL_CAPABILITY_DIRTY_REARM is there; else everything. `words` covers the slot. */
-    hl_status (*dirty_collect)(void *vm, uint32_t slot, uint64_t *bitmap, size_t words, hl_error *err);
+    /* MANDATORY. Sets the bit (page p: bit p % 64 of word p / 64) of every page of the slot that
+     * the guest wrote since it was last re-armed; all other bits become 0. Re-arms nothing if
+     * HL_CAPABILITY_DIRTY_REARM is there; else everything. `words` covers the slot. */
+    hl_status (*dirty_collect)(void *vm, uint32_t slot, uint64_t *bitmap, size_t words,
+                               hl_error *err);
 
-    /* OPTIONAL (HL_CAPABILITY_DIRTY_REARM). Re-arms the pages whose bits are set: they are clean and their next write is recorded. */
-    hl_status (*dirty_rearm)(void *vm, uint32_t slot, const uint64_t *bitmap, size_t words, hl_error *err);
+    /* OPTIONAL (HL_CAPABILITY_DIRTY_REARM). Re-arms the pages whose bits are set: they are clean
+     * and their next write is recorded. */
+    hl_status (*dirty_rearm)(void *vm, uint32_t slot, const uint64_t *bitmap, size_t words,
+                             hl_error *err);
 
-    /* MANDATORY. Makes every earlier change of guest page tables by the host effective, whatever the hypervisor cached. Slow: about 0.1 ms. */
+    /* MANDATORY. Makes every earlier change of guest page tables by the host effective, whatever
+     * the hypervisor cached. Slow: about 0.1 ms. */
     hl_status (*flush)(void *vm, hl_error *err);
 
-    /* MANDATORY. Makes vCPU number `index`. Its state groups are undefined until set. XCR0 enables all vector state the machine has. */
-    hl_status (*vcpu_create)(void *vm, void *vcpu, uint32_t index, const struct hl__vcpu_setup *setup, hl_error *err);
+    /* MANDATORY. Makes vCPU number `index`. Its state groups are undefined until set. XCR0 enables
+     * all vector state the machine has. */
+    hl_status (*vcpu_create)(void *vm, void *vcpu, uint32_t index,
+                             const struct hl__vcpu_setup *setup, hl_error *err);
 
     /* MANDATORY. */
     void (*vcpu_destroy)(void *vcpu);
 
-    /* MANDATORY. Sets groups of registers; takes effect with the next run. Cheap: no system call where the hypervisor can take registers with an
-     * entry. Setting the instruction pointer away from an instruction that exited abandons what was left of it. */
+    /* MANDATORY. Sets groups of registers; takes effect with the next run. Cheap: no system call
+     * where the hypervisor can take registers with an entry. Setting the instruction pointer away
+     * from an instruction that exited abandons what was left of it. */
     void (*state_set)(void *vcpu, uint32_t groups, const struct hl__cpu_state *state);
 
-    /* MANDATORY. Registers as of the last exit, or as set since. Not cheap. After HL__EXIT_DOORBELL the instruction pointer may stand at the OUT or behind it. */
+    /* MANDATORY. Registers as of the last exit, or as set since. Not cheap. After HL__EXIT_DOORBELL
+     * the instruction pointer may stand at the OUT or behind it. */
     hl_status (*state_get)(void *vcpu, uint32_t groups, struct hl__cpu_state *state, hl_error *err);
 
-    /* MANDATORY. Completes what the last exit left half done (a port read, a memory read) without running guest code, so that any state can be set. */
+    /* MANDATORY. Completes what the last exit left half done (a port read, a memory read) without
+     * running guest code, so that any state can be set. */
     hl_status (*retire)(void *vcpu, hl_error *err);
 
-    /* MANDATORY. Enters the guest and returns at its next exit. HL_OK with `exit` filled in, or HL_SYSTEM. Exactly one system call. */
+    /* MANDATORY. Enters the guest and returns at its next exit. HL_OK with `exit` filled in, or
+     * HL_SYSTEM. Exactly one system call. */
     hl_status (*run)(void *vcpu, struct hl__exit *exit, hl_error *err);
 
-    /* MANDATORY. Makes a run that is under way, or else the next one, return HL__EXIT_INTERRUPTED at once. Async-signal-safe. Called on the thread that
-     * runs the vCPU (from the kick signal's handler), which is what ends a run that is under way. */
+    /* MANDATORY. Makes a run that is under way, or else the next one, return HL__EXIT_INTERRUPTED
+     * at once. Async-signal-safe. Called on the thread that runs the vCPU (from the kick signal's
+     * handler), which is what ends a run that is under way. */
     void (*kick)(void *vcpu);
 } hl__driver;
 
 /* Registry: the drivers of this build in order of preference, NULL at the end. */
 extern const hl__driver *const hl__drivers[];
 
-/* Finds a driver by name, or the first usable one if name is NULL, with its cached probe. Errors: HL_INVALID_ARGUMENT (unknown name), or why none is
- * usable (HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD; the message is the probe's detail). */
-hl_status hl__driver_find(const char *name, const hl__driver **driver, hl_driver_info *info, struct hl__machine *machine, hl_error *err);
+/* Finds a driver by name, or the first usable one if name is NULL, with its cached probe. Errors:
+ * HL_INVALID_ARGUMENT (unknown name), or why none is usable (HL_NO_HYPERVISOR,
+ * HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD; the message is the probe's detail). */
+hl_status hl__driver_find(const char *name, const hl__driver **driver, hl_driver_info *info,
+                          struct hl__machine *machine, hl_error *err);
 
 #endif

@@ -99,8 +99,8 @@ static hl_status kvm_slots_reserve(struct kvm_vm *vm, uint32_t number, hl_error 
     return HL_OK;
 }
 
-hl_status hl__kvm_memory_add(void *state, uint32_t number, hl__gpa address, void *host,
-                             size_t size, uint32_t flags, hl_error *err)
+hl_status hl__kvm_memory_add(void *state, uint32_t number, hl__gpa address, void *host, size_t size,
+                             uint32_t flags, hl_error *err)
 {
     struct kvm_vm *vm = state;
     hl_status status = kvm_slots_reserve(vm, number, err);

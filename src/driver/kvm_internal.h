@@ -16,11 +16,11 @@ struct kvm_host {
     uint32_t api_version;
     uint32_t slots_max;
     uint32_t vcpus_max;
-    size_t run_size;            /* of the mapping shared with a vCPU */
-    bool triple_fault_event;    /* a pending triple fault can be dropped */
-    bool cpuid_needed;          /* vCPUs accept our control registers only with their CPUID set */
-    uint64_t xcr0;              /* every vCPU's; 0 leaves it alone */
-    uint64_t spare_address;     /* a guest-physical page that no sandbox uses, for `flush` */
+    size_t run_size;         /* of the mapping shared with a vCPU */
+    bool triple_fault_event; /* a pending triple fault can be dropped */
+    bool cpuid_needed;       /* vCPUs accept our control registers only with their CPUID set */
+    uint64_t xcr0;           /* every vCPU's; 0 leaves it alone */
+    uint64_t spare_address;  /* a guest-physical page that no sandbox uses, for `flush` */
     union {
         struct kvm_cpuid2 head;
         uint8_t bytes[sizeof(struct kvm_cpuid2) +
@@ -32,7 +32,7 @@ extern struct kvm_host hl__kvm_host;
 struct kvm_slot {
     uint64_t address;
     uint64_t host;
-    uint64_t size; /* 0: not added */
+    uint64_t size;  /* 0: not added */
     uint32_t flags; /* KVM_MEM_* */
 };
 

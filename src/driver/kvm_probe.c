@@ -193,8 +193,8 @@ static void kvm_find_cr4(struct kvm_experiment *e)
         uint64_t bit;
         bool (*works)(struct kvm_experiment *e);
     } features[] = {
-        {CR4_SMEP, kvm_smep_works},         {CR4_SMAP, kvm_smap_works},
-        {CR4_UMIP, kvm_umip_works},         {CR4_FSGSBASE, kvm_fsgsbase_works},
+        {CR4_SMEP, kvm_smep_works},       {CR4_SMAP, kvm_smap_works},
+        {CR4_UMIP, kvm_umip_works},       {CR4_FSGSBASE, kvm_fsgsbase_works},
         {CR4_OSXSAVE, kvm_osxsave_works},
     };
     uint64_t present = kvm_processor_cr4();
@@ -292,8 +292,7 @@ static hl_status kvm_experiment_ask(struct kvm_experiment *e, hl_error *err)
     kvm_find_cr4(e);
     if (!(e->machine.cr4_wanted & CR4_SMEP))
         return kvm_missing("do not keep ring 0 off user pages (SMEP)", err);
-    e->machine.syscall_stays =
-        kvm_experiment_user(e, HL__TINY_SYSCALL, 0) == HL__TINY_SYSCALL_USER;
+    e->machine.syscall_stays = kvm_experiment_user(e, HL__TINY_SYSCALL, 0) == HL__TINY_SYSCALL_USER;
     e->machine.flush_required = kvm_translations_go_stale(e) || e->machine.syscall_stays;
     e->machine.tsc_khz = kvm_find_tsc_khz(e);
     return kvm_find_spare_address(e, err);
@@ -330,8 +329,8 @@ static void kvm_describe(hl_driver_info *info, const struct hl__machine *machine
 {
     struct utsname system = {.release = "?"};
     (void)uname(&system);
-    info->virtualization = machine->syscall_stays ? HL_VIRTUALIZATION_PAGE_TABLE
-                                                  : HL_VIRTUALIZATION_HARDWARE;
+    info->virtualization =
+        machine->syscall_stays ? HL_VIRTUALIZATION_PAGE_TABLE : HL_VIRTUALIZATION_HARDWARE;
     info->syscall_stays_in_user_mode = machine->syscall_stays;
     info->api_version = hl__kvm_host.api_version;
     info->tsc_khz = machine->tsc_khz;
@@ -343,9 +342,8 @@ static void kvm_describe(hl_driver_info *info, const struct hl__machine *machine
                          (machine->cr4_wanted & CR4_SMAP ? HL_CAPABILITY_SMAP : 0) |
                          (machine->cr4_wanted & CR4_UMIP ? HL_CAPABILITY_UMIP : 0);
     snprintf(info->detail, sizeof info->detail, "KVM of Linux %s is ready: %s", system.release,
-             machine->syscall_stays
-                 ? "it works by page tables (PVM), user mode runs at full speed"
-                 : "it uses the processor's virtualization (VT-x or SVM)");
+             machine->syscall_stays ? "it works by page tables (PVM), user mode runs at full speed"
+                                    : "it uses the processor's virtualization (VT-x or SVM)");
 }
 
 /* Why KVM is not usable is an answer, not a failure of the probe. */

@@ -35,8 +35,7 @@ static hl_status kvm_vcpu_open(const struct kvm_vm *vm, struct kvm_vcpu *vcpu, u
     if (vcpu->fd < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "KVM_CREATE_VCPU", "cannot create a vCPU");
     (*vm->counter)++;
-    void *run =
-        mmap(NULL, hl__kvm_host.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+    void *run = mmap(NULL, hl__kvm_host.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
     if (run == MAP_FAILED)
         return hl__error_os(err, HL_SYSTEM, errno, "mmap", "cannot map the state of a vCPU");
     vcpu->run = run;
@@ -44,13 +43,15 @@ static hl_status kvm_vcpu_open(const struct kvm_vm *vm, struct kvm_vcpu *vcpu, u
 }
 
 /*
- * The guest's time-stamp counter shall be the host's: the core tells guests the time in its terms. Where the hardware has an offset, KVM starts the counter at 0.
- * Kernels before 5.16 have no way to set the offset; there the counter itself is set, which is off by the time that takes.
+ * The guest's time-stamp counter shall be the host's: the core tells guests the time in its terms.
+ * Where the hardware has an offset, KVM starts the counter at 0. Kernels before 5.16 have no way to
+ * set the offset; there the counter itself is set, which is off by the time that takes.
  */
 static void kvm_vcpu_share_tsc(const struct kvm_vcpu *vcpu)
 {
     const uint64_t offset = 0;
-    const struct kvm_device_attr attribute = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
+    const struct kvm_device_attr attribute = {
+        .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
     struct {
         struct kvm_msrs head;
         struct kvm_msr_entry entry;

@@ -14,22 +14,48 @@
 void hl__kvm_general_to(const struct hl__general_state *from, struct kvm_regs *to)
 {
     *to = (struct kvm_regs){
-        .rax = from->rax, .rbx = from->rbx, .rcx = from->rcx, .rdx = from->rdx,
-        .rsi = from->rsi, .rdi = from->rdi, .rsp = from->rsp, .rbp = from->rbp,
-        .r8 = from->r8,   .r9 = from->r9,   .r10 = from->r10, .r11 = from->r11,
-        .r12 = from->r12, .r13 = from->r13, .r14 = from->r14, .r15 = from->r15,
-        .rip = from->rip, .rflags = from->rflags,
+        .rax = from->rax,
+        .rbx = from->rbx,
+        .rcx = from->rcx,
+        .rdx = from->rdx,
+        .rsi = from->rsi,
+        .rdi = from->rdi,
+        .rsp = from->rsp,
+        .rbp = from->rbp,
+        .r8 = from->r8,
+        .r9 = from->r9,
+        .r10 = from->r10,
+        .r11 = from->r11,
+        .r12 = from->r12,
+        .r13 = from->r13,
+        .r14 = from->r14,
+        .r15 = from->r15,
+        .rip = from->rip,
+        .rflags = from->rflags,
     };
 }
 
 void hl__kvm_general_from(const struct kvm_regs *from, struct hl__general_state *to)
 {
     *to = (struct hl__general_state){
-        .rax = from->rax, .rbx = from->rbx, .rcx = from->rcx, .rdx = from->rdx,
-        .rsi = from->rsi, .rdi = from->rdi, .rsp = from->rsp, .rbp = from->rbp,
-        .r8 = from->r8,   .r9 = from->r9,   .r10 = from->r10, .r11 = from->r11,
-        .r12 = from->r12, .r13 = from->r13, .r14 = from->r14, .r15 = from->r15,
-        .rip = from->rip, .rflags = from->rflags,
+        .rax = from->rax,
+        .rbx = from->rbx,
+        .rcx = from->rcx,
+        .rdx = from->rdx,
+        .rsi = from->rsi,
+        .rdi = from->rdi,
+        .rsp = from->rsp,
+        .rbp = from->rbp,
+        .r8 = from->r8,
+        .r9 = from->r9,
+        .r10 = from->r10,
+        .r11 = from->r11,
+        .r12 = from->r12,
+        .r13 = from->r13,
+        .r14 = from->r14,
+        .r15 = from->r15,
+        .rip = from->rip,
+        .rflags = from->rflags,
     };
 }
 
@@ -133,10 +159,8 @@ static hl_status kvm_set_msrs(const struct kvm_vcpu *vcpu, hl_error *err)
         struct kvm_msrs head;
         uint8_t bytes[sizeof(struct kvm_msrs) + COUNT * sizeof(struct kvm_msr_entry)];
     } msrs = {.head = {.nmsrs = COUNT}};
-    msrs.head.entries[0] =
-        (struct kvm_msr_entry){.index = MSR_STAR, .data = vcpu->setup.star};
-    msrs.head.entries[1] =
-        (struct kvm_msr_entry){.index = MSR_LSTAR, .data = vcpu->setup.lstar};
+    msrs.head.entries[0] = (struct kvm_msr_entry){.index = MSR_STAR, .data = vcpu->setup.star};
+    msrs.head.entries[1] = (struct kvm_msr_entry){.index = MSR_LSTAR, .data = vcpu->setup.lstar};
     msrs.head.entries[2] =
         (struct kvm_msr_entry){.index = MSR_SYSCALL_MASK, .data = vcpu->setup.syscall_mask};
 

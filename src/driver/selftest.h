@@ -10,7 +10,7 @@ struct hl__selftest {
     const struct hl__machine *machine;
     struct hl__tiny_guest guest;
     void *vm, *vcpu;
-    uint64_t counter; /* the driver's, of system calls */
+    uint64_t counter;           /* the driver's, of system calls */
     struct hl__cpu_state state; /* what the next start sets */
     struct hl__exit exit;       /* the last one */
     hl_error error;
@@ -60,8 +60,8 @@ bool hl__selftest_resume(struct hl__selftest *t);
 bool hl__selftest_start(struct hl__selftest *t);
 
 /* Starts a snippet with rdi and rsi; whether it rings that value. */
-bool hl__selftest_rings(struct hl__selftest *t, enum hl__tiny_code code, uint64_t rdi,
-                        uint64_t rsi, uint32_t value);
+bool hl__selftest_rings(struct hl__selftest *t, enum hl__tiny_code code, uint64_t rdi, uint64_t rsi,
+                        uint32_t value);
 
 /* Whether t->exit is that doorbell. */
 bool hl__selftest_rang(const struct hl__selftest *t, uint32_t value);

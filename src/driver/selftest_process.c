@@ -63,9 +63,8 @@ static void *kicker_run(void *argument)
 static bool spin_until_signal(struct hl__selftest *t, int number)
 {
     pthread_t thread;
-    struct kicker kicker = {.target = pthread_self(),
-                            .signal = number,
-                            .flag = hl__tiny_guest_at(&t->guest, FLAG)};
+    struct kicker kicker = {
+        .target = pthread_self(), .signal = number, .flag = hl__tiny_guest_at(&t->guest, FLAG)};
     hl__selftest_user(t, HL__TINY_SPIN);
     t->state.general.rdi = FLAG;
     t->driver->state_set(t->vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS,

@@ -40,29 +40,29 @@ enum hl__tiny_slot {
 
 /* Snippets of user-mode code. Each starts with dx = HL__TINY_PORT and ends ringing the doorbell. */
 enum hl__tiny_code {
-    HL__TINY_COUNT,         /* rings edi, edi + 1, ... */
-    HL__TINY_READ,          /* rings the word at rdi */
-    HL__TINY_WRITE,         /* writes esi at rdi, rings DONE */
-    HL__TINY_TOUCH,         /* writes esi at rdi, rdi + rcx, ... r8 times, rings DONE */
-    HL__TINY_SPIN,          /* writes 1 at rdi and loops for ever */
-    HL__TINY_ECHO_STATE,    /* rings a sum over rax...r15 and carry */
-    HL__TINY_OUT_BYTE,      /* al */
-    HL__TINY_IN,            /* eax, then rings it */
-    HL__TINY_INS,           /* rcx bytes to rdi, then rings ecx */
-    HL__TINY_READ_WIDE,     /* 16 bytes at rdi, then rings DONE */
-    HL__TINY_COPY,          /* rep movsb from rsi to rdi, then rings ecx */
+    HL__TINY_COUNT,      /* rings edi, edi + 1, ... */
+    HL__TINY_READ,       /* rings the word at rdi */
+    HL__TINY_WRITE,      /* writes esi at rdi, rings DONE */
+    HL__TINY_TOUCH,      /* writes esi at rdi, rdi + rcx, ... r8 times, rings DONE */
+    HL__TINY_SPIN,       /* writes 1 at rdi and loops for ever */
+    HL__TINY_ECHO_STATE, /* rings a sum over rax...r15 and carry */
+    HL__TINY_OUT_BYTE,   /* al */
+    HL__TINY_IN,         /* eax, then rings it */
+    HL__TINY_INS,        /* rcx bytes to rdi, then rings ecx */
+    HL__TINY_READ_WIDE,  /* 16 bytes at rdi, then rings DONE */
+    HL__TINY_COPY,       /* rep movsb from rsi to rdi, then rings ecx */
     HL__TINY_UD2,
-    HL__TINY_DIVIDE,        /* by zero */
+    HL__TINY_DIVIDE, /* by zero */
     HL__TINY_CLI,
     HL__TINY_HLT,
     HL__TINY_SYSCALL,
     HL__TINY_SYSCALL_LANDING, /* LSTAR where `syscall` stays in user mode: rings SYSCALL_USER */
-    HL__TINY_SGDT,          /* rings DONE unless UMIP forbids it */
-    HL__TINY_FSBASE,        /* puts rdi into the FS base and rings what it reads back there */
-    HL__TINY_XGETBV,        /* rings the low half of XCR0 */
-    HL__TINY_VECTOR_LOAD,   /* 16 bytes from rdi to xmm5, then rings DONE, then falls into: */
-    HL__TINY_VECTOR_STORE,  /* xmm5 to rsi, then rings DONE */
-    HL__TINY_XRSTOR,        /* everything from the area at rdi, then rings DONE */
+    HL__TINY_SGDT,            /* rings DONE unless UMIP forbids it */
+    HL__TINY_FSBASE,          /* puts rdi into the FS base and rings what it reads back there */
+    HL__TINY_XGETBV,          /* rings the low half of XCR0 */
+    HL__TINY_VECTOR_LOAD,     /* 16 bytes from rdi to xmm5, then rings DONE, then falls into: */
+    HL__TINY_VECTOR_STORE,    /* xmm5 to rsi, then rings DONE */
+    HL__TINY_XRSTOR,          /* everything from the area at rdi, then rings DONE */
     HL__TINY_CODE_COUNT
 };
 

@@ -7,14 +7,14 @@
 
 /* Pages of the system slot. */
 enum tiny_page {
-    TINY_TABLES,                    /* PML4, PDPT, PD, PT of each address space */
+    TINY_TABLES,                        /* PML4, PDPT, PD, PT of each address space */
     TINY_DESCRIPTORS = TINY_TABLES + 8, /* GDT and IDT */
     TINY_TSS,
     TINY_STUBS,
     TINY_FAULT_STACK,
     TINY_PAGES
 };
-_Static_assert(TINY_PAGES * HL__TINY_PAGE <= HL__TINY_SYSTEM_SIZE, "system pages fit");
+_Static_assert(TINY_PAGES *HL__TINY_PAGE <= HL__TINY_SYSTEM_SIZE, "system pages fit");
 
 #define TINY_VECTORS 32u
 #define TINY_STUB_SIZE 16u
@@ -53,8 +53,7 @@ extern const uint8_t tiny_code[], tiny_code_end[], tiny_count[], tiny_read[], ti
 __asm__(".pushsection .rodata\n"
         "tiny_code:\n"
         "tiny_count: mov %edi, %eax\n out %eax, %dx\n inc %edi\n jmp tiny_count\n"
-        "tiny_read: mov (%rdi), %eax\n" RING
-        "tiny_write: mov %esi, (%rdi)\n" DONE
+        "tiny_read: mov (%rdi), %eax\n" RING "tiny_write: mov %esi, (%rdi)\n" DONE
         "tiny_touch: mov %esi, (%rdi)\n add %rcx, %rdi\n dec %r8\n jnz tiny_touch\n" DONE
         "tiny_spin: movl $1, (%rdi)\n 1: jmp 1b\n"
         "tiny_echo_state:\n"
@@ -64,19 +63,13 @@ __asm__(".pushsection .rodata\n"
         " lea (%rax, %r9, 4), %rax\n lea (%rax, %r10, 8), %rax\n lea (%rax, %rax, 2), %rax\n"
         " add %r11, %rax\n lea (%rax, %r12, 2), %rax\n lea (%rax, %r13, 4), %rax\n"
         " lea (%rax, %r14, 8), %rax\n lea (%rax, %rax, 2), %rax\n add %r15, %rax\n" RING
-        "tiny_out_byte: out %al, %dx\n" DONE
-        "tiny_in: in %dx, %eax\n" RING
-        "tiny_ins: rep insb\n mov %ecx, %eax\n" RING
-        "tiny_read_wide: movdqu (%rdi), %xmm0\n" DONE
-        "tiny_copy: rep movsb\n mov %ecx, %eax\n" RING
-        "tiny_ud2: ud2\n" DONE
-        "tiny_divide: xor %ecx, %ecx\n div %ecx\n" DONE
-        "tiny_cli: cli\n" DONE
-        "tiny_hlt: hlt\n" DONE
-        "tiny_syscall: syscall\n" DONE
+        "tiny_out_byte: out %al, %dx\n" DONE "tiny_in: in %dx, %eax\n" RING
+        "tiny_ins: rep insb\n mov %ecx, %eax\n" RING "tiny_read_wide: movdqu (%rdi), %xmm0\n" DONE
+        "tiny_copy: rep movsb\n mov %ecx, %eax\n" RING "tiny_ud2: ud2\n" DONE
+        "tiny_divide: xor %ecx, %ecx\n div %ecx\n" DONE "tiny_cli: cli\n" DONE
+        "tiny_hlt: hlt\n" DONE "tiny_syscall: syscall\n" DONE
         "tiny_syscall_landing: mov $0x51000003, %eax\n mov $0x5148, %edx\n" RING
-        "tiny_sgdt: sgdt -16(%rsp)\n" DONE
-        "tiny_fsbase: wrfsbase %rdi\n rdfsbase %rax\n" RING
+        "tiny_sgdt: sgdt -16(%rsp)\n" DONE "tiny_fsbase: wrfsbase %rdi\n rdfsbase %rax\n" RING
         "tiny_xgetbv: xor %ecx, %ecx\n xgetbv\n mov $0x5148, %edx\n" RING
         "tiny_vector_load: movdqu (%rdi), %xmm5\n mov $0xd0000000, %eax\n out %eax, %dx\n"
         "tiny_vector_store: movdqu %xmm5, (%rsi)\n" DONE
@@ -92,15 +85,12 @@ __asm__(".pushsection .rodata\n"
         " vector = 0\n"
         " .rept 32\n"
         " .org tiny_stubs + 16 * vector\n"
-        " mov $0xe0000000 + vector, %eax\n mov $0x5148, %edx\n" RING
-        " vector = vector + 1\n"
+        " mov $0xe0000000 + vector, %eax\n mov $0x5148, %edx\n" RING " vector = vector + 1\n"
         " .endr\n"
         " .org tiny_stubs + 16 * vector\n"
         "tiny_stub_syscall: mov $0x51000000, %eax\n mov $0x5148, %edx\n" RING
-        "tiny_stub_read: mov (%rdi), %eax\n" RING
-        "tiny_stub_poke: lock orw $0, (%rdi)\n"
-        "tiny_stub_reload: mov %cr3, %rax\n mov %rax, %cr3\n" DONE
-        "tiny_stub_hlt: hlt\n" DONE
+        "tiny_stub_read: mov (%rdi), %eax\n" RING "tiny_stub_poke: lock orw $0, (%rdi)\n"
+        "tiny_stub_reload: mov %cr3, %rax\n mov %rax, %cr3\n" DONE "tiny_stub_hlt: hlt\n" DONE
         "tiny_stubs_end:\n"
         ".popsection\n");
 
@@ -131,10 +121,8 @@ static const uint8_t *const tiny_code_places[HL__TINY_CODE_COUNT] = {
 };
 
 static const uint8_t *const tiny_stub_places[HL__TINY_STUB_COUNT] = {
-    [HL__TINY_STUB_SYSCALL] = tiny_stub_syscall,
-    [HL__TINY_STUB_READ] = tiny_stub_read,
-    [HL__TINY_STUB_RELOAD] = tiny_stub_reload,
-    [HL__TINY_STUB_POKE] = tiny_stub_poke,
+    [HL__TINY_STUB_SYSCALL] = tiny_stub_syscall, [HL__TINY_STUB_READ] = tiny_stub_read,
+    [HL__TINY_STUB_RELOAD] = tiny_stub_reload,   [HL__TINY_STUB_POKE] = tiny_stub_poke,
     [HL__TINY_STUB_HLT] = tiny_stub_hlt,
 };
 
@@ -163,8 +151,7 @@ void *hl__tiny_guest_at(const struct hl__tiny_guest *guest, uint64_t address)
     return guest->memory + (address - HL__TINY_BASE);
 }
 
-uint64_t *hl__tiny_guest_entry(const struct hl__tiny_guest *guest, unsigned space,
-                               uint64_t address)
+uint64_t *hl__tiny_guest_entry(const struct hl__tiny_guest *guest, unsigned space, uint64_t address)
 {
     uint64_t *table = hl__tiny_guest_at(guest, tiny_page_address(TINY_TABLES + 4 * space + 3));
     return &table[address / HL__TINY_PAGE];
@@ -176,8 +163,7 @@ static void tiny_map(const struct hl__tiny_guest *guest, unsigned space, uint64_
                      size_t size, uint64_t flags)
 {
     for (uint64_t end = address + size; address < end; address += HL__TINY_PAGE)
-        *hl__tiny_guest_entry(guest, space, address) =
-            address | ENTRY_PRESENT | ENTRY_SEEN | flags;
+        *hl__tiny_guest_entry(guest, space, address) = address | ENTRY_PRESENT | ENTRY_SEEN | flags;
 }
 
 static void tiny_build_tables(const struct hl__tiny_guest *guest, unsigned space)
@@ -185,14 +171,13 @@ static void tiny_build_tables(const struct hl__tiny_guest *guest, unsigned space
     for (unsigned level = 0; level < 3; level++) {
         unsigned page = TINY_TABLES + 4 * space + level;
         uint64_t *table = hl__tiny_guest_at(guest, tiny_page_address(page));
-        table[0] = tiny_page_address(page + 1) | ENTRY_PRESENT | ENTRY_WRITE | ENTRY_USER |
-                   ENTRY_SEEN;
+        table[0] =
+            tiny_page_address(page + 1) | ENTRY_PRESENT | ENTRY_WRITE | ENTRY_USER | ENTRY_SEEN;
     }
     tiny_map(guest, space, HL__TINY_SYSTEM, HL__TINY_SYSTEM_SIZE, ENTRY_WRITE | ENTRY_NX);
     tiny_map(guest, space, tiny_page_address(TINY_STUBS), HL__TINY_PAGE, 0);
     tiny_map(guest, space, HL__TINY_CODE, HL__TINY_CODE_SIZE, ENTRY_USER);
-    tiny_map(guest, space, HL__TINY_DATA, HL__TINY_DATA_SIZE,
-             ENTRY_USER | ENTRY_WRITE | ENTRY_NX);
+    tiny_map(guest, space, HL__TINY_DATA, HL__TINY_DATA_SIZE, ENTRY_USER | ENTRY_WRITE | ENTRY_NX);
 }
 
 /* A TSS whose I/O bitmap opens the four bytes of the port. */
@@ -209,7 +194,7 @@ static void tiny_build_tss(const struct hl__tiny_guest *guest)
     memcpy(tss + 102, &bitmap, sizeof bitmap);
     memset(tss + TINY_IO_BITMAP, 0xff, TINY_TSS_SIZE - TINY_IO_BITMAP);
     for (unsigned port = HL__TINY_PORT; port < HL__TINY_PORT + 4; port++)
-        tss[TINY_IO_BITMAP + port / 8] &= (uint8_t)~(1u << port % 8);
+        tss[TINY_IO_BITMAP + port / 8] &= (uint8_t) ~(1u << port % 8);
 }
 
 static void tiny_build_descriptors(const struct hl__tiny_guest *guest)
@@ -241,8 +226,7 @@ hl_status hl__tiny_guest_new(struct hl__tiny_guest *guest, hl_error *err)
         tiny_build_tables(guest, space);
     tiny_build_tss(guest);
     tiny_build_descriptors(guest);
-    memcpy(hl__tiny_guest_at(guest, HL__TINY_CODE), tiny_code,
-           (size_t)(tiny_code_end - tiny_code));
+    memcpy(hl__tiny_guest_at(guest, HL__TINY_CODE), tiny_code, (size_t)(tiny_code_end - tiny_code));
     memcpy(hl__tiny_guest_at(guest, tiny_page_address(TINY_STUBS)), tiny_stubs,
            (size_t)(tiny_stubs_end - tiny_stubs));
     return HL_OK;
@@ -268,9 +252,9 @@ hl_status hl__tiny_guest_add(const struct hl__tiny_guest *guest, const hl__drive
     };
     for (uint32_t slot = 0; slot < HL__TINY_SLOT_FREE; slot++) {
         hl__gpa address = {slots[slot].address};
-        hl_status status = driver->memory_add(vm, slot, address,
-                                              hl__tiny_guest_at(guest, address.value),
-                                              slots[slot].size, slots[slot].flags, err);
+        hl_status status =
+            driver->memory_add(vm, slot, address, hl__tiny_guest_at(guest, address.value),
+                               slots[slot].size, slots[slot].flags, err);
         if (status != HL_OK)
             return status;
     }
@@ -310,7 +294,11 @@ static void tiny_state_system(const struct hl__machine *machine, bool is_user,
     struct hl__segment data = tiny_segment(is_user ? TINY_USER_DATA : TINY_KERNEL_DATA, false);
     *system = (struct hl__system_state){
         .cs = tiny_segment(is_user ? TINY_USER_CODE : TINY_KERNEL_CODE, true),
-        .ss = data, .ds = data, .es = data, .fs = data, .gs = data,
+        .ss = data,
+        .ds = data,
+        .es = data,
+        .fs = data,
+        .gs = data,
         .tr = {.base = tiny_page_address(TINY_TSS),
                .limit = TINY_TSS_SIZE - 1,
                .selector = TINY_TSS_SELECTOR,

@@ -1,11 +1,13 @@
-/* What the context needs of the operating system's threads: waiting on a word, identity, and a signal to one thread. */
+/* What the context needs of the operating system's threads: waiting on a word, identity, and a
+ * signal to one thread. */
 #ifndef HL_OS_THREAD_H
 #define HL_OS_THREAD_H
 
 #include <hyperlight/error.h>
 #include <stdatomic.h>
 
-/* Sleeps while *word is `expected`, at most until CLOCK_MONOTONIC reaches `until_ns` (UINT64_MAX: for ever). May return early for no reason. */
+/* Sleeps while *word is `expected`, at most until CLOCK_MONOTONIC reaches `until_ns` (UINT64_MAX:
+ * for ever). May return early for no reason. */
 void hl__os_word_wait(atomic_uint *word, unsigned expected, uint64_t until_ns);
 
 /* Wakes all who wait on *word. Async-signal-safe; leaves errno alone. */
@@ -14,12 +16,14 @@ void hl__os_word_wake(atomic_uint *word);
 /* The calling thread's number, never 0. Cheap, right in forked children too. */
 int hl__os_thread_id(void);
 
-/* Sends a real-time signal to a thread of this process; a thread that is gone is fine. False if it must be tried again, because the user's queue of
- * real-time signals is full. Async-signal-safe; leaves errno alone. */
+/* Sends a real-time signal to a thread of this process; a thread that is gone is fine. False if it
+ * must be tried again, because the user's queue of real-time signals is full. Async-signal-safe;
+ * leaves errno alone. */
 bool hl__os_thread_signal(int thread, int signal);
 
-/* Waits until a descriptor is ready for `events` (of poll()) or broken, which using it tells, with `signal`, which the caller blocked before, let through
- * during the wait only: none is missed. 0, or a negated errno: -EINTR after any signal. */
+/* Waits until a descriptor is ready for `events` (of poll()) or broken, which using it tells, with
+ * `signal`, which the caller blocked before, let through during the wait only: none is missed. 0,
+ * or a negated errno: -EINTR after any signal. */
 int hl__os_descriptor_wait(int descriptor, short events, int signal);
 
 /* A thread with every signal blocked. */
@@ -34,7 +38,8 @@ void hl__os_thread_join(hl__os_thread thread);
 /* For a thread that keeps time: names it, and has its waits end on time rather than in batches. */
 void hl__os_thread_keeps_time(const char *name);
 
-/* CPU time that a thread used: number of the calling thread's clock, and reading it from any thread. UINT64_MAX if the thread is gone. */
+/* CPU time that a thread used: number of the calling thread's clock, and reading it from any
+ * thread. UINT64_MAX if the thread is gone. */
 int hl__os_cpu_clock(void);
 uint64_t hl__os_cpu_clock_ns(int clock);
 

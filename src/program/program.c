@@ -1,4 +1,5 @@
-/* Programs: a sealed copy of the guest binary with its arguments and environment. Nothing here looks into the binary. */
+/* Programs: a sealed copy of the guest binary with its arguments and environment. Nothing here
+ * looks into the binary. */
 #include "program/program.h"
 #include "os/os.h"
 #include "program/strings.h"

@@ -1,4 +1,5 @@
-/* Inside of a program: one sealed memory file with the shim's image in front and the guest binary behind it, mapped once, read-only. */
+/* Inside of a program: one sealed memory file with the shim's image in front and the guest binary
+ * behind it, mapped once, read-only. */
 #ifndef HL_PROGRAM_INTERNAL_H
 #define HL_PROGRAM_INTERNAL_H
 
@@ -8,8 +9,8 @@
 struct hl_program {
     atomic_uint references;
     hl_context *context;
-    char *name;              /* for messages; escaped */
-    char *strings;           /* argv then environment, each NUL-terminated */
+    char *name;    /* for messages; escaped */
+    char *strings; /* argv then environment, each NUL-terminated */
     uint32_t strings_size, argument_count, environment_count;
     void *image;             /* shared read-only mapping of the whole file */
     uint64_t image_size;     /* page multiple */

@@ -7,7 +7,8 @@ static const hl__wire_export *find_export(const struct hl__exports *exports, con
 {
     for (size_t i = 0; exports && i < exports->count; i++) {
         const hl__wire_export *function = &exports->functions[i];
-        if (function->name.size == name->size && memcmp(function->name.data, name->data, name->size) == 0)
+        if (function->name.size == name->size &&
+            memcmp(function->name.data, name->data, name->size) == 0)
             return function;
     }
     return NULL;
@@ -21,40 +22,49 @@ static void list_exports(const struct hl__exports *exports, char *text, size_t c
     for (size_t i = 0; exports && i < exports->count && used + 64 < capacity; i++) {
         if (i > 0)
             text[used++] = ',', text[used++] = ' ';
-        hl__text_escape(text + used, capacity - used, exports->functions[i].name.data, exports->functions[i].name.size);
+        hl__text_escape(text + used, capacity - used, exports->functions[i].name.data,
+                        exports->functions[i].name.size);
         used += strlen(text + used);
     }
 }
 
-static hl_status check_call(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments, size_t count, hl_error *err)
+static hl_status check_call(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments,
+                            size_t count, hl_error *err)
 {
     char text[320], escaped[128];
-    if (name->size == 0 || name->size > HL_NAME_MAX || count > HL_PARAMETERS_MAX || (count && !arguments))
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_call", "a function's name has 1 to %d bytes, a call at most %d arguments",
+    if (name->size == 0 || name->size > HL_NAME_MAX || count > HL_PARAMETERS_MAX ||
+        (count && !arguments))
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_call",
+                             "a function's name has 1 to %d bytes, a call at most %d arguments",
                              HL_NAME_MAX, HL_PARAMETERS_MAX);
     const hl__wire_export *function = find_export(sandbox->guest.exports, name);
     sandbox->called = function;
     if (!function) {
         hl__text_escape(escaped, sizeof escaped, name->data, name->size);
         list_exports(sandbox->guest.exports, text, sizeof text);
-        return hl__error_set(err, HL_UNKNOWN_FUNCTION, "hl_sandbox_call", "'%s' exports no function '%s'; it exports: %s", sandbox->vm->program->name,
-                             escaped, text[0] ? text : "nothing");
+        return hl__error_set(err, HL_UNKNOWN_FUNCTION, "hl_sandbox_call",
+                             "'%s' exports no function '%s'; it exports: %s",
+                             sandbox->vm->program->name, escaped, text[0] ? text : "nothing");
     }
-    if (function->has_signature && !hl__signature_check(&function->signature, name, arguments, count, text, sizeof text))
+    if (function->has_signature &&
+        !hl__signature_check(&function->signature, name, arguments, count, text, sizeof text))
         return hl__error_set(err, HL_SIGNATURE_MISMATCH, "hl_sandbox_call", "%s", text);
     return HL_OK;
 }
 
-static hl_status send_request(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments, size_t count, hl_error *err)
+static hl_status send_request(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments,
+                              size_t count, hl_error *err)
 {
     hl__wire_problem problem;
     struct hl_abi_place place;
     uint64_t size, limit = sandbox->options.request_size_max;
     if (!hl__wire_call_size(name, arguments, count, false, limit, &size, &problem)) {
         if (problem.status == HL_REQUEST_TOO_LARGE)
-            return hl__error_set(err, problem.status, "hl_sandbox_call", "the request exceeds request_size_max (%llu bytes); raise it",
+            return hl__error_set(err, problem.status, "hl_sandbox_call",
+                                 "the request exceeds request_size_max (%llu bytes); raise it",
                                  (unsigned long long)limit);
-        return hl__error_set(err, problem.status, "hl_sandbox_call", "an argument is not valid: %s", problem.reason);
+        return hl__error_set(err, problem.status, "hl_sandbox_call", "an argument is not valid: %s",
+                             problem.reason);
     }
     hl_error place_error = HL_ERROR_INIT;
     void *out = hl__message_place(sandbox, size, 0, &place, &place_error);
@@ -64,27 +74,32 @@ static hl_status send_request(hl_sandbox *sandbox, const hl_span *name, const hl
         return place_error.status;
     }
     hl__wire_call_write(out, name, arguments, count, false);
-    sandbox->run.transfer_used = size > HL_ABI_INLINE_SIZE ? (size + HL__PAGE - 1) & ~(HL__PAGE - 1) : 0;
+    sandbox->run.transfer_used =
+        size > HL_ABI_INLINE_SIZE ? (size + HL__PAGE - 1) & ~(HL__PAGE - 1) : 0;
     struct hl_abi_mailbox *mailbox = hl__space_mailbox(sandbox->space, 0);
     mailbox->request = place;
-    mailbox->call.result = HL_ABI_WAKE_CALL | (sandbox->entry == HL__ENTRY_WAKE ? HL_ABI_WAKE_RESTORED : 0);
+    mailbox->call.result =
+        HL_ABI_WAKE_CALL | (sandbox->entry == HL__ENTRY_WAKE ? HL_ABI_WAKE_RESTORED : 0);
     return HL_OK;
 }
 
 static hl_status bad_reply(hl_error *err, const char *reason)
 {
-    return hl__error_set(err, HL_GUEST_BAD_REPLY, "hl_sandbox_call", "the guest's reply is malformed: %s", reason);
+    return hl__error_set(err, HL_GUEST_BAD_REPLY, "hl_sandbox_call",
+                         "the guest's reply is malformed: %s", reason);
 }
 
 static hl_status reply_too_large(const hl_sandbox *sandbox, hl_error *err)
 {
-    return hl__error_set(err, HL_REPLY_TOO_LARGE, "hl_sandbox_call", "the guest's reply exceeds reply_size_max (%llu bytes); raise it",
+    return hl__error_set(err, HL_REPLY_TOO_LARGE, "hl_sandbox_call",
+                         "the guest's reply exceeds reply_size_max (%llu bytes); raise it",
                          (unsigned long long)sandbox->options.reply_size_max);
 }
 
 static hl_status no_memory_for_reply(hl_error *err)
 {
-    return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_call", "no memory for the guest's reply");
+    return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_call",
+                         "no memory for the guest's reply");
 }
 
 static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *value, hl_error *err)
@@ -100,7 +115,8 @@ static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *val
         return no_memory_for_reply(err);
     if (status)
         return bad_reply(err, "it is not in readable memory");
-    if (hl__wire_decode(HL_WIRE_VALUE, data, rest->arg[2], true, limit, hl__message_fetch_reference, sandbox, &message, &problem)) {
+    if (hl__wire_decode(HL_WIRE_VALUE, data, rest->arg[2], true, limit, hl__message_fetch_reference,
+                        sandbox, &message, &problem)) {
         *value = hl__wire_message_take(&message);
         return HL_OK;
     }
@@ -125,18 +141,21 @@ static hl_status guest_failed(hl_sandbox *sandbox, hl_status outcome, hl_error *
     }
     hl__text_escape(text, sizeof text, value.as.string.data, value.as.string.size);
     hl_value_free(&value);
-    return hl__error_set(err, outcome, "hl_sandbox_call", "%s", text[0] ? text : hl_status_meaning(outcome));
+    return hl__error_set(err, outcome, "hl_sandbox_call", "%s",
+                         text[0] ? text : hl_status_meaning(outcome));
 }
 
 /* A function with a signature has promised the type of its result. */
 static hl_status check_result(const hl_sandbox *sandbox, const hl_value *value, hl_error *err)
 {
     const hl__wire_export *function = sandbox->called;
-    if (!function->has_signature || function->signature.result == HL_TYPE_ANY || function->signature.result == value->type)
+    if (!function->has_signature || function->signature.result == HL_TYPE_ANY ||
+        function->signature.result == value->type)
         return HL_OK;
     char name[128];
     hl__text_escape(name, sizeof name, function->name.data, function->name.size);
-    return hl__error_set(err, HL_GUEST_BAD_REPLY, "hl_sandbox_call", "the guest's '%s' returned %s where its signature promises %s", name,
+    return hl__error_set(err, HL_GUEST_BAD_REPLY, "hl_sandbox_call",
+                         "the guest's '%s' returned %s where its signature promises %s", name,
                          hl_type_name(value->type), hl_type_name(function->signature.result));
 }
 
@@ -176,7 +195,8 @@ static hl_status ensure_started(hl_sandbox *sandbox, hl_error *err)
     hl_status status = hl__sandbox_start(sandbox, sandbox->options.start_timeout_ns, err);
     if (status || sandbox->run.ending == HL__ENDING_RESTED)
         return status;
-    status = hl__error_set(err, HL_GUEST_EXITED, "hl_sandbox_call", "'%s' exited with %d before it served calls", sandbox->vm->program->name,
+    status = hl__error_set(err, HL_GUEST_EXITED, "hl_sandbox_call",
+                           "'%s' exited with %d before it served calls", sandbox->vm->program->name,
                            sandbox->run.exit_code);
     if (err)
         err->exit_code = sandbox->run.exit_code;
@@ -195,10 +215,12 @@ static hl_status call_guest(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
     return status ? status : take_reply(sandbox, reply, err);
 }
 
-hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_value *arguments, size_t count, hl_value *reply, hl_error *err)
+hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_value *arguments,
+                          size_t count, hl_value *reply, hl_error *err)
 {
     if (!sandbox || !function)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_call", "sandbox and function must not be NULL");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_call",
+                             "sandbox and function must not be NULL");
     const hl_span name = {function, strlen(function)};
     hl_status status = hl__sandbox_claim(sandbox, false, "hl_sandbox_call", err);
     if (status)
@@ -207,11 +229,13 @@ hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_va
         hl__sandbox_release(sandbox, HL_SANDBOX_POISONED);
         return status;
     }
-    if ((status = check_call(sandbox, &name, arguments, count, err)) || (status = send_request(sandbox, &name, arguments, count, err))) {
+    if ((status = check_call(sandbox, &name, arguments, count, err)) ||
+        (status = send_request(sandbox, &name, arguments, count, err))) {
         hl__sandbox_release(sandbox, status == HL_SYSTEM ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
         return status;
     }
     status = call_guest(sandbox, reply, err);
-    hl__sandbox_release(sandbox, hl_status_poisons(status) ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
+    hl__sandbox_release(sandbox,
+                        hl_status_poisons(status) ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
     return status;
 }

@@ -12,15 +12,20 @@ static int64_t give_answer(hl_sandbox *sandbox, uint32_t outcome, const hl_value
     struct hl_abi_place place;
     uint64_t size;
     if (!hl__wire_value_size(value, false, sandbox->options.request_size_max, &size, &problem)) {
-        hl_value text = hl_value_string(problem.status == HL_REQUEST_TOO_LARGE ? "the host function's result exceeds request_size_max"
-                                                                               : "the host function's result is not a valid value");
-        return outcome == HL_ABI_OUTCOME_OK
-                   ? give_answer(sandbox, problem.status == HL_REQUEST_TOO_LARGE ? HL_ABI_OUTCOME_ANSWER_TOO_LARGE : HL_ABI_OUTCOME_ERROR, &text)
-                   : -EMSGSIZE;
+        hl_value text = hl_value_string(problem.status == HL_REQUEST_TOO_LARGE
+                                            ? "the host function's result exceeds request_size_max"
+                                            : "the host function's result is not a valid value");
+        return outcome == HL_ABI_OUTCOME_OK ? give_answer(sandbox,
+                                                          problem.status == HL_REQUEST_TOO_LARGE
+                                                              ? HL_ABI_OUTCOME_ANSWER_TOO_LARGE
+                                                              : HL_ABI_OUTCOME_ERROR,
+                                                          &text)
+                                            : -EMSGSIZE;
     }
     void *out = hl__message_place(sandbox, size, sandbox->run.transfer_used, &place, NULL);
     if (!out) {
-        hl_value text = hl_value_string("the host function's result does not fit into the sandbox's memory");
+        hl_value text =
+            hl_value_string("the host function's result does not fit into the sandbox's memory");
         return give_answer(sandbox, HL_ABI_OUTCOME_ANSWER_TOO_LARGE, &text);
     }
     hl__wire_value_write(out, value, false);
@@ -38,7 +43,10 @@ static int64_t refuse_undecoded(hl_sandbox *sandbox, const hl__wire_problem *pro
 {
     if (problem->status == HL_OUT_OF_MEMORY)
         return refuse(sandbox, HL_ABI_OUTCOME_ERROR, "the host is out of memory");
-    return refuse(sandbox, problem->status == HL_REPLY_TOO_LARGE ? HL_ABI_OUTCOME_TOO_LARGE : HL_ABI_OUTCOME_INVALID, problem->reason);
+    return refuse(sandbox,
+                  problem->status == HL_REPLY_TOO_LARGE ? HL_ABI_OUTCOME_TOO_LARGE
+                                                        : HL_ABI_OUTCOME_INVALID,
+                  problem->reason);
 }
 
 static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
@@ -46,8 +54,9 @@ static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
     struct hl_call call;
     hl_value reply = hl_value_null();
     hl__call_init(&call, sandbox->control);
-    uint32_t outcome = hl__host_functions_dispatch(sandbox->options.host_functions, &call, &message->function, message->values,
-                                                   message->count, &reply);
+    uint32_t outcome =
+        hl__host_functions_dispatch(sandbox->options.host_functions, &call, &message->function,
+                                    message->values, message->count, &reply);
     if (outcome != HL_ABI_OUTCOME_OK)
         reply = hl_value_string(call.error_text);
     int64_t result = give_answer(sandbox, outcome, &reply);
@@ -55,29 +64,35 @@ static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
     return result;
 }
 
-enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result, hl_status *status, hl_error *err)
+enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
+                            hl_status *status, hl_error *err)
 {
     uint64_t size = call->arg[1], limit = sandbox->options.reply_size_max;
     hl__wire_message message;
     hl__wire_problem problem;
     sandbox->stats.host_calls++;
     if (++sandbox->run.host_calls > sandbox->options.host_calls_max) {
-        *status = hl__error_set(err, HL_HOST_CALL_LIMIT, "hl_sandbox_call", "the guest made more than %llu host calls; raise host_calls_max",
+        *status = hl__error_set(err, HL_HOST_CALL_LIMIT, "hl_sandbox_call",
+                                "the guest made more than %llu host calls; raise host_calls_max",
                                 (unsigned long long)sandbox->options.host_calls_max);
         return HL__STEP_FAILED;
     }
     if (size > limit) {
-        *result = refuse(sandbox, HL_ABI_OUTCOME_TOO_LARGE, "the request exceeds the host's reply_size_max");
+        *result = refuse(sandbox, HL_ABI_OUTCOME_TOO_LARGE,
+                         "the request exceeds the host's reply_size_max");
         return HL__STEP_CONTINUE;
     }
     void *data;
     hl_status fetched = hl__message_fetch(sandbox, call->arg[0], size, &data);
     if (fetched) {
-        *result = fetched == HL_OUT_OF_MEMORY ? refuse(sandbox, HL_ABI_OUTCOME_ERROR, "the host is out of memory")
-                                              : refuse(sandbox, HL_ABI_OUTCOME_INVALID, "the request is not in readable memory");
+        *result =
+            fetched == HL_OUT_OF_MEMORY
+                ? refuse(sandbox, HL_ABI_OUTCOME_ERROR, "the host is out of memory")
+                : refuse(sandbox, HL_ABI_OUTCOME_INVALID, "the request is not in readable memory");
         return HL__STEP_CONTINUE;
     }
-    if (!hl__wire_decode(HL_WIRE_CALL, data, size, true, limit, hl__message_fetch_reference, sandbox, &message, &problem)) {
+    if (!hl__wire_decode(HL_WIRE_CALL, data, size, true, limit, hl__message_fetch_reference,
+                         sandbox, &message, &problem)) {
         *result = refuse_undecoded(sandbox, &problem);
         return HL__STEP_CONTINUE;
     }

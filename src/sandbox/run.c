@@ -9,16 +9,19 @@ static hl_status cancelled(const hl_sandbox *sandbox, hl_status cause, hl_error 
     const char *source = "hl_sandbox_call";
     bool starting = sandbox->guest.phase < HL__PHASE_RESTING;
     if (cause == HL_TIMED_OUT)
-        return hl__error_set(err, cause, source, "the guest ran for %.3f s, its wall-clock limit; raise %s",
-                             (double)(hl__os_monotonic_ns() - sandbox->run.started_ns) / 1e9,
-                             starting ? "start_timeout_ns (timeout_ns with hl_sandbox_run)" : "timeout_ns");
+        return hl__error_set(
+            err, cause, source, "the guest ran for %.3f s, its wall-clock limit; raise %s",
+            (double)(hl__os_monotonic_ns() - sandbox->run.started_ns) / 1e9,
+            starting ? "start_timeout_ns (timeout_ns with hl_sandbox_run)" : "timeout_ns");
     if (cause == HL_CPU_LIMIT)
-        return hl__error_set(err, cause, source, "the guest used up its CPU time of %.3f s; raise cpu_time_ns",
+        return hl__error_set(err, cause, source,
+                             "the guest used up its CPU time of %.3f s; raise cpu_time_ns",
                              (double)sandbox->options.cpu_time_ns / 1e9);
     return hl__error_set(err, cause, source, "hl_sandbox_interrupt stopped the guest");
 }
 
-/* Hands an exception to the shim, which makes a signal of it, or backs the page that was touched. */
+/* Hands an exception to the shim, which makes a signal of it, or backs the page that was touched.
+ */
 static void reflect(hl_sandbox *sandbox, const struct hl_abi_fault *fault)
 {
     sandbox->stats.faults++;
@@ -28,7 +31,8 @@ static void reflect(hl_sandbox *sandbox, const struct hl_abi_fault *fault)
     sandbox->entry = HL__ENTRY_STATE;
 }
 
-static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *event, hl_status *status, hl_error *err)
+static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *event,
+                                hl_status *status, hl_error *err)
 {
     sandbox->entry = HL__ENTRY_CONTINUE;
     switch (event->kind) {
@@ -48,14 +52,16 @@ static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *eve
     }
 }
 
-/* Another member of the VM may have run meanwhile: a resting guest then goes on through its wake-up code. */
+/* Another member of the VM may have run meanwhile: a resting guest then goes on through its wake-up
+ * code. */
 static hl_status take_vcpu(hl_sandbox *sandbox, hl_error *err)
 {
     hl__space *current = sandbox->vm->vcpu.current;
     if (sandbox->entry != HL__ENTRY_CONTINUE || current == sandbox->space)
         return HL_OK;
     if (sandbox->guest.phase != HL__PHASE_CALL)
-        return hl__error_set(err, HL_BUSY, "hl_sandbox_call", "the VM's vCPU is taken by another of its sandboxes");
+        return hl__error_set(err, HL_BUSY, "hl_sandbox_call",
+                             "the VM's vCPU is taken by another of its sandboxes");
     sandbox->entry = HL__ENTRY_WAKE;
     return HL_OK;
 }
@@ -70,7 +76,8 @@ static hl_status loop(hl_sandbox *sandbox, hl_error *err)
         if (cause)
             return cancelled(sandbox, cause, err);
         sandbox->stats.entries++;
-        status = hl__vcpu_enter(sandbox->vm, sandbox->space, sandbox->entry, sandbox->control, &event, err);
+        status = hl__vcpu_enter(sandbox->vm, sandbox->space, sandbox->entry, sandbox->control,
+                                &event, err);
         if (!status)
             step = take_event(sandbox, &event, &status, err);
     }
@@ -85,13 +92,17 @@ static uint64_t deadline_after(uint64_t now, uint64_t timeout_ns)
 hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err)
 {
     uint64_t now = hl__os_monotonic_ns(), transfer_used = sandbox->run.transfer_used;
-    sandbox->run = (struct hl__run){.started_ns = now, .deadline_ns = deadline_after(now, timeout_ns), .transfer_used = transfer_used};
+    sandbox->run = (struct hl__run){.started_ns = now,
+                                    .deadline_ns = deadline_after(now, timeout_ns),
+                                    .transfer_used = transfer_used};
     sandbox->last_fault = (struct hl_abi_fault){.vector = HL_ABI_NO_VECTOR};
-    hl_status status = hl__control_begin(sandbox->control, sandbox->run.deadline_ns, sandbox->options.cpu_time_ns, err);
+    hl_status status = hl__control_begin(sandbox->control, sandbox->run.deadline_ns,
+                                         sandbox->options.cpu_time_ns, err);
     if (status)
         return status;
     status = loop(sandbox, err);
-    /* Who cancelled was told that the run is over; a reply that came at the same moment does not change that. */
+    /* Who cancelled was told that the run is over; a reply that came at the same moment does not
+     * change that. */
     hl_status cause = hl__control_end(sandbox->control);
     if (!status && cause)
         status = cancelled(sandbox, cause, err);
@@ -110,13 +121,15 @@ hl_status hl__sandbox_start(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *
 hl_status hl_sandbox_run(hl_sandbox *sandbox, int *exit_code, hl_error *err)
 {
     if (!sandbox || !exit_code)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run", "sandbox and exit_code must not be NULL");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run",
+                             "sandbox and exit_code must not be NULL");
     hl_status status = hl__sandbox_claim(sandbox, false, "hl_sandbox_run", err);
     if (status)
         return status;
     if (sandbox->guest.phase != HL__PHASE_NEW) {
         hl__sandbox_release(sandbox, HL_SANDBOX_READY);
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run", "the program was started before");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run",
+                             "the program was started before");
     }
     status = hl__sandbox_start(sandbox, sandbox->options.timeout_ns, err);
     sandbox->stats.calls++;
@@ -126,7 +139,8 @@ hl_status hl_sandbox_run(hl_sandbox *sandbox, int *exit_code, hl_error *err)
     }
     if (sandbox->run.ending == HL__ENDING_RESTED) {
         hl__sandbox_release(sandbox, HL_SANDBOX_READY);
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run", "'%s' serves calls instead of exiting; use hl_sandbox_call",
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_run",
+                             "'%s' serves calls instead of exiting; use hl_sandbox_call",
                              sandbox->vm->program->name);
     }
     *exit_code = sandbox->run.exit_code;

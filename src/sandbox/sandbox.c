@@ -18,12 +18,14 @@ void hl__exports_unref(struct hl__exports *exports)
     free(exports);
 }
 
-hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options, const hl__os_file *ram_file, hl__vm **vm, hl_error *err)
+hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options,
+                             const hl__os_file *ram_file, hl__vm **vm, hl_error *err)
 {
     uint64_t transfer = (options->request_size_max + HL__PAGE - 1) & ~(HL__PAGE - 1);
     const hl__vm_config config = {
         .memory_size = options->memory_size,
-        .transfer_size_max = 2 * transfer < HL_ABI_TRANSFER_SIZE ? 2 * transfer : HL_ABI_TRANSFER_SIZE,
+        .transfer_size_max =
+            2 * transfer < HL_ABI_TRANSFER_SIZE ? 2 * transfer : HL_ABI_TRANSFER_SIZE,
         .members_max = 1,
         .tracked = ram_file != NULL,
         .ram_file = ram_file,
@@ -37,7 +39,8 @@ static void write_boot_block(hl_sandbox *sandbox)
     hl__space *space = sandbox->space;
     const hl_program *program = sandbox->vm->program;
     const struct hl_abi_shim_image *shim = sandbox->vm->shim;
-    struct hl_abi_boot *boot = hl__space_host_write(space, hl__space_boot_offset(space), sizeof *boot + program->strings_size);
+    struct hl_abi_boot *boot = hl__space_host_write(space, hl__space_boot_offset(space),
+                                                    sizeof *boot + program->strings_size);
     *boot = (struct hl_abi_boot){
         .magic = HL_ABI_BOOT_MAGIC,
         .version = HL_ABI_VERSION_MAX,
@@ -50,7 +53,8 @@ static void write_boot_block(hl_sandbox *sandbox)
         .flags = sandbox->options.trace ? HL_ABI_BOOT_TRACE : 0,
     };
     memcpy(boot->strings, program->strings, program->strings_size);
-    memcpy(hl__space_host_write(space, 0, shim->data_size), (const uint8_t *)program->image + shim->data_offset, shim->data_size);
+    memcpy(hl__space_host_write(space, 0, shim->data_size),
+           (const uint8_t *)program->image + shim->data_offset, shim->data_size);
 }
 
 static hl_status copy_input(hl_sandbox *sandbox, hl_error *err)
@@ -60,7 +64,8 @@ static hl_status copy_input(hl_sandbox *sandbox, hl_error *err)
         return HL_OK;
     sandbox->stdin_data = malloc(stream->data_size);
     if (!sandbox->stdin_data)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_new", "no memory for %zu bytes of input", stream->data_size);
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_new",
+                             "no memory for %zu bytes of input", stream->data_size);
     memcpy(sandbox->stdin_data, stream->data, stream->data_size);
     stream->data = sandbox->stdin_data;
     return HL_OK;
@@ -81,7 +86,8 @@ static void sandbox_destroy(hl_sandbox *sandbox)
     free(sandbox);
 }
 
-hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **out, hl_error *err)
+hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **out,
+                             hl_error *err)
 {
     hl_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (!sandbox)
@@ -97,7 +103,8 @@ hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_s
     if (!status)
         status = copy_input(sandbox, err);
     if (!status)
-        status = hl__space_new(vm, sizeof(struct hl_abi_boot) + vm->program->strings_size, &sandbox->space, err);
+        status = hl__space_new(vm, sizeof(struct hl_abi_boot) + vm->program->strings_size,
+                               &sandbox->space, err);
     if (status) {
         sandbox_destroy(sandbox);
         return status;
@@ -107,14 +114,17 @@ hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_s
     return HL_OK;
 }
 
-hl_status hl_sandbox_new_stopped(hl_program *program, const hl_sandbox_options *options, hl_sandbox **out, hl_error *err)
+hl_status hl_sandbox_new_stopped(hl_program *program, const hl_sandbox_options *options,
+                                 hl_sandbox **out, hl_error *err)
 {
     hl_sandbox_options resolved;
     hl__vm *vm;
     hl_status status;
     if (!program || !out)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_new", "program and sandbox must not be NULL");
-    if ((status = hl__sandbox_options_resolve(options, &resolved, err)) || (status = hl__context_check(program->context, err)) ||
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_new",
+                             "program and sandbox must not be NULL");
+    if ((status = hl__sandbox_options_resolve(options, &resolved, err)) ||
+        (status = hl__context_check(program->context, err)) ||
         (status = hl__sandbox_vm_new(program, &resolved, NULL, &vm, err)))
         return status;
     hl_sandbox *sandbox;
@@ -132,7 +142,8 @@ hl_status hl_sandbox_new_stopped(hl_program *program, const hl_sandbox_options *
     return HL_OK;
 }
 
-hl_status hl_sandbox_new(hl_program *program, const hl_sandbox_options *options, hl_sandbox **out, hl_error *err)
+hl_status hl_sandbox_new(hl_program *program, const hl_sandbox_options *options, hl_sandbox **out,
+                         hl_error *err)
 {
     hl_sandbox *sandbox;
     hl_status status = hl_sandbox_new_stopped(program, options, &sandbox, err);
@@ -143,7 +154,8 @@ hl_status hl_sandbox_new(hl_program *program, const hl_sandbox_options *options,
         status = hl__sandbox_start(sandbox, sandbox->options.start_timeout_ns, err);
     if (!status && sandbox->run.ending == HL__ENDING_EXITED)
         status = hl__error_set(err, HL_GUEST_EXITED, "hl_sandbox_new",
-                               "'%s' exited with %d before it served calls; use hl_sandbox_new_stopped and hl_sandbox_run for programs "
+                               "'%s' exited with %d before it served calls; use "
+                               "hl_sandbox_new_stopped and hl_sandbox_run for programs "
                                "that serve none",
                                program->name, sandbox->run.exit_code);
     if (status) {
@@ -157,7 +169,8 @@ hl_status hl_sandbox_new(hl_program *program, const hl_sandbox_options *options,
     return HL_OK;
 }
 
-hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *source, hl_error *err)
+hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *source,
+                            hl_error *err)
 {
     hl_status status = hl__context_check(sandbox->context, err);
     hl_sandbox_state state = atomic_load(&sandbox->state);
@@ -165,11 +178,17 @@ hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *
         return status;
     do {
         if (state == HL_SANDBOX_RUNNING)
-            return hl__error_set(err, HL_BUSY, source, "the sandbox is in use: by another thread, or by a call that this one was made from");
+            return hl__error_set(err, HL_BUSY, source,
+                                 "the sandbox is in use: by another thread, or by a call that this "
+                                 "one was made from");
         if (state == HL_SANDBOX_POISONED && !poisoned_too)
-            return hl__error_set(err, HL_POISONED, source, "the sandbox was poisoned by an earlier failure; restore it to a snapshot or free it");
+            return hl__error_set(err, HL_POISONED, source,
+                                 "the sandbox was poisoned by an earlier failure; restore it to a "
+                                 "snapshot or free it");
         if (state == HL_SANDBOX_FINISHED && !poisoned_too)
-            return hl__error_set(err, HL_NOT_SERVING, source, "the sandbox's program has exited; restore it to a snapshot or free it");
+            return hl__error_set(
+                err, HL_NOT_SERVING, source,
+                "the sandbox's program has exited; restore it to a snapshot or free it");
     } while (!atomic_compare_exchange_weak(&sandbox->state, &state, HL_SANDBOX_RUNNING));
     return HL_OK;
 }
@@ -194,8 +213,10 @@ hl_sandbox_state hl_sandbox_status(const hl_sandbox *sandbox)
 
 hl_status hl_sandbox_stats(const hl_sandbox *sandbox, hl_stats *stats, hl_error *err)
 {
-    if (!sandbox || !stats || stats->size < offsetof(hl_stats, driver_calls) + sizeof stats->driver_calls)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_stats", "set stats->size to sizeof(hl_stats)");
+    if (!sandbox || !stats ||
+        stats->size < offsetof(hl_stats, driver_calls) + sizeof stats->driver_calls)
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_stats",
+                             "set stats->size to sizeof(hl_stats)");
     hl_stats all = sandbox->stats;
     all.size = stats->size;
     all.page_table_edits = sandbox->space->edit_count;
@@ -208,12 +229,15 @@ hl_status hl_sandbox_stats(const hl_sandbox *sandbox, hl_stats *stats, hl_error 
     return HL_OK;
 }
 
-hl_status hl_sandbox_exports(const hl_sandbox *sandbox, const char *const **names, size_t *count, hl_error *err)
+hl_status hl_sandbox_exports(const hl_sandbox *sandbox, const char *const **names, size_t *count,
+                             hl_error *err)
 {
     if (!sandbox || !names || !count)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_exports", "no argument may be NULL");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_exports",
+                             "no argument may be NULL");
     if (!sandbox->guest.exports)
-        return hl__error_set(err, HL_NOT_SERVING, "hl_sandbox_exports", "'%s' has declared no functions", sandbox->vm->program->name);
+        return hl__error_set(err, HL_NOT_SERVING, "hl_sandbox_exports",
+                             "'%s' has declared no functions", sandbox->vm->program->name);
     *names = sandbox->guest.exports->names;
     *count = sandbox->guest.exports->count;
     return HL_OK;

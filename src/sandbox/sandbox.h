@@ -1,4 +1,5 @@
-/* Inside of a sandbox: an address space in a VM, what its guest told about itself, and what it is doing. */
+/* Inside of a sandbox: an address space in a VM, what its guest told about itself, and what it is
+ * doing. */
 #ifndef HL_SANDBOX_INTERNAL_H
 #define HL_SANDBOX_INTERNAL_H
 
@@ -50,7 +51,8 @@ struct hl__run {
     int exit_code;
     uint64_t output_size;
     uint64_t host_calls;
-    uint64_t transfer_used;     /* bytes of transfer memory that the request takes; answers go behind */
+    /* bytes of transfer memory that the request takes; answers go behind */
+    uint64_t transfer_used;
     struct hl_abi_call outcome; /* arguments of the rest that ended the run */
     uint64_t deadline_ns;
     uint64_t started_ns;
@@ -70,29 +72,37 @@ struct hl_sandbox {
     const hl__wire_export *called;  /* function of the call under way */
     struct hl_abi_fault last_fault; /* the last one that was reflected */
     enum hl__entry entry;           /* how the next entry begins */
-    hl_snapshot *baseline;          /* memory equals it but for dirtied pages; NULL: nothing is tracked yet */
-    uint64_t *dirty;                /* bitmap for collecting, as long as there is a baseline */
+    /* memory equals it but for dirtied pages; NULL: nothing is tracked yet */
+    hl_snapshot *baseline;
+    uint64_t *dirty; /* bitmap for collecting, as long as there is a baseline */
     uint32_t restores_since_rearm;
     hl_stats stats;
 };
 
 /* options.c */
-hl_status hl__sandbox_options_resolve(const hl_sandbox_options *options, hl_sandbox_options *resolved, hl_error *err);
+hl_status hl__sandbox_options_resolve(const hl_sandbox_options *options,
+                                      hl_sandbox_options *resolved, hl_error *err);
 /* Options of a snapshot's sandbox, overridden by those given. */
-hl_status hl__sandbox_options_inherit(const hl_sandbox_options *given, const hl_sandbox_options *inherited, hl_sandbox_options *resolved,
-                                      hl_error *err);
+hl_status hl__sandbox_options_inherit(const hl_sandbox_options *given,
+                                      const hl_sandbox_options *inherited,
+                                      hl_sandbox_options *resolved, hl_error *err);
 
 /* sandbox.c */
 /* A sandbox in a VM that exists; takes over nothing, holds references. Options must be resolved. */
-hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **sandbox, hl_error *err);
+hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **sandbox,
+                             hl_error *err);
 /* A VM of its own for a sandbox. */
-hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options, const hl__os_file *ram_file, hl__vm **vm, hl_error *err);
-/* Marks the sandbox as running if it is in a state that allows it: HL_BUSY, HL_POISONED, HL_FORKED, or HL_OK. */
-hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *source, hl_error *err);
+hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options,
+                             const hl__os_file *ram_file, hl__vm **vm, hl_error *err);
+/* Marks the sandbox as running if it is in a state that allows it: HL_BUSY, HL_POISONED, HL_FORKED,
+ * or HL_OK. */
+hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *source,
+                            hl_error *err);
 void hl__sandbox_release(hl_sandbox *sandbox, hl_sandbox_state state);
 
 /* run.c */
-/* Runs the guest from sandbox->entry on, serving its hypercalls, until it rests, exits or fails. Armed with deadline and budget. */
+/* Runs the guest from sandbox->entry on, serving its hypercalls, until it rests, exits or fails.
+ * Armed with deadline and budget. */
 hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err);
 /* Starts the program: up to its first rest or exit. */
 hl_status hl__sandbox_start(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err);
@@ -104,19 +114,25 @@ enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status,
 enum hl__step hl__guest_violation(hl_status *status, hl_error *err, const char *reason);
 
 /* stream.c */
-enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result, hl_status *status, hl_error *err);
+enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
+                               hl_status *status, hl_error *err);
 enum hl__step hl__stream_read(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result);
 /* Counts output; false once it exceeds the limit. */
 bool hl__output_count(hl_sandbox *sandbox, uint64_t size, hl_status *status, hl_error *err);
 
 /* host_call.c */
-enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result, hl_status *status, hl_error *err);
+enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
+                            hl_status *status, hl_error *err);
 
 /* message.c */
-/* Where a message of `size` bytes for the guest goes: inline, or in transfer memory from `transfer_offset` on. NULL: over the memory limit. */
-void *hl__message_place(hl_sandbox *sandbox, uint64_t size, uint64_t transfer_offset, struct hl_abi_place *place, hl_error *err);
-/* A private copy of a message of the guest. HL_OUT_OF_MEMORY, or HL_GUEST_BAD_REPLY if it is not in readable memory. */
-hl_status hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size, void **copy);
+/* Where a message of `size` bytes for the guest goes: inline, or in transfer memory from
+ * `transfer_offset` on. NULL: over the memory limit. */
+void *hl__message_place(hl_sandbox *sandbox, uint64_t size, uint64_t transfer_offset,
+                        struct hl_abi_place *place, hl_error *err);
+/* A private copy of a message of the guest. HL_OUT_OF_MEMORY, or HL_GUEST_BAD_REPLY if it is not in
+ * readable memory. */
+hl_status hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size,
+                            void **copy);
 bool hl__message_fetch_reference(void *sandbox, uint64_t address, void *out, size_t size);
 
 /* snapshot/restore.c */
@@ -124,7 +140,8 @@ bool hl__message_fetch_reference(void *sandbox, uint64_t address, void *out, siz
 hl_status hl__sandbox_track(hl_sandbox *sandbox, hl_error *err);
 void hl__sandbox_set_baseline(hl_sandbox *sandbox, const hl_snapshot *snapshot);
 /* A sandbox from a snapshot in a VM whose RAM holds the snapshot's already. */
-hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot, const hl_sandbox_options *options, hl_sandbox **sandbox,
+hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot,
+                                       const hl_sandbox_options *options, hl_sandbox **sandbox,
                                        hl_error *err);
 
 /* wake.c */

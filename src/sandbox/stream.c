@@ -1,4 +1,5 @@
-/* The guest's standard streams: output is counted, input is given, and neither ever blocks beyond the deadline. */
+/* The guest's standard streams: output is counted, input is given, and neither ever blocks beyond
+ * the deadline. */
 #include "sandbox/sandbox.h"
 #include "util/error.h"
 #include <errno.h>
@@ -15,7 +16,8 @@ bool hl__output_count(hl_sandbox *sandbox, uint64_t size, hl_status *status, hl_
     sandbox->stats.output_size += size;
     if (limit == HL_UNLIMITED || sandbox->run.output_size <= limit)
         return true;
-    *status = hl__error_set(err, HL_OUTPUT_LIMIT, "hl_sandbox_call", "the guest wrote more than %llu bytes of output; raise output_size_max",
+    *status = hl__error_set(err, HL_OUTPUT_LIMIT, "hl_sandbox_call",
+                            "the guest wrote more than %llu bytes of output; raise output_size_max",
                             (unsigned long long)limit);
     return false;
 }
@@ -36,7 +38,8 @@ static bool capture_append(struct hl__capture *capture, const char *data, size_t
     return true;
 }
 
-/* Writes everything unless the descriptor fails or the run is cancelled. Returns bytes written, or a negated errno if there were none. */
+/* Writes everything unless the descriptor fails or the run is cancelled. Returns bytes written, or
+ * a negated errno if there were none. */
 static int64_t write_descriptor(hl_sandbox *sandbox, int descriptor, const char *data, size_t size)
 {
     size_t done = 0;
@@ -55,23 +58,29 @@ static int64_t write_descriptor(hl_sandbox *sandbox, int descriptor, const char 
 
 static hl_status output_refused(int stream, const char *what, hl_error *err)
 {
-    return hl__error_set(err, HL_OUTPUT_LIMIT, "hl_sandbox_call", "the guest's output on stream %d was cut off: %s", stream, what);
+    return hl__error_set(err, HL_OUTPUT_LIMIT, "hl_sandbox_call",
+                         "the guest's output on stream %d was cut off: %s", stream, what);
 }
 
-/* What is lost must not look like silence: the guest ends here, and not with HL_OUT_OF_MEMORY, after which it would have to go on. */
-static hl_status capture_output(hl_sandbox *sandbox, int number, uint64_t capacity, const char *data, size_t size, hl_error *err)
+/* What is lost must not look like silence: the guest ends here, and not with HL_OUT_OF_MEMORY,
+ * after which it would have to go on. */
+static hl_status capture_output(hl_sandbox *sandbox, int number, uint64_t capacity,
+                                const char *data, size_t size, hl_error *err)
 {
     struct hl__capture *capture = &sandbox->captures[number - 1];
     if (size > capacity - capture->size)
         return output_refused(number, "the captured stream is full; raise its capacity", err);
     if (!capture_append(capture, data, size))
-        return hl__error_os(err, HL_SYSTEM, ENOMEM, "realloc", "no memory for what the guest wrote to stream %d", number);
+        return hl__error_os(err, HL_SYSTEM, ENOMEM, "realloc",
+                            "no memory for what the guest wrote to stream %d", number);
     return HL_OK;
 }
 
-static hl_status emit(hl_sandbox *sandbox, int number, const char *data, size_t size, int64_t *written, hl_error *err)
+static hl_status emit(hl_sandbox *sandbox, int number, const char *data, size_t size,
+                      int64_t *written, hl_error *err)
 {
-    const hl_stream *stream = number == 1 ? &sandbox->options.stdout_stream : &sandbox->options.stderr_stream;
+    const hl_stream *stream =
+        number == 1 ? &sandbox->options.stdout_stream : &sandbox->options.stderr_stream;
     *written = (int64_t)size;
     switch (stream->mode) {
     case HL_STREAM_INHERIT:
@@ -88,7 +97,8 @@ static hl_status emit(hl_sandbox *sandbox, int number, const char *data, size_t 
     }
 }
 
-enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result, hl_status *status, hl_error *err)
+enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
+                               hl_status *status, hl_error *err)
 {
     char piece[PIECE_SIZE];
     uint64_t size = call->arg[2], done = 0;
@@ -172,14 +182,19 @@ enum hl__step hl__stream_read(hl_sandbox *sandbox, const struct hl_abi_call *cal
     return HL__STEP_CONTINUE;
 }
 
-hl_status hl_sandbox_output(hl_sandbox *sandbox, int stream, char **data, size_t *size, hl_error *err)
+hl_status hl_sandbox_output(hl_sandbox *sandbox, int stream, char **data, size_t *size,
+                            hl_error *err)
 {
     if (!sandbox || !data || !size || (stream != 1 && stream != 2))
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_output", "stream must be 1 or 2, and no argument NULL");
-    const hl_stream *options = stream == 1 ? &sandbox->options.stdout_stream : &sandbox->options.stderr_stream;
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_output",
+                             "stream must be 1 or 2, and no argument NULL");
+    const hl_stream *options =
+        stream == 1 ? &sandbox->options.stdout_stream : &sandbox->options.stderr_stream;
     struct hl__capture *capture = &sandbox->captures[stream - 1];
     if (options->mode != HL_STREAM_CAPTURE)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_output", "stream %d is not captured; set its mode to HL_STREAM_CAPTURE", stream);
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_output",
+                             "stream %d is not captured; set its mode to HL_STREAM_CAPTURE",
+                             stream);
     char *taken = capture->data ? capture->data : malloc(1);
     if (!taken)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_output", "no memory");

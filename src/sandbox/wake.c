@@ -1,4 +1,5 @@
-/* The wake record: generation, time and seed that the host gives a guest, the one thing that differs after a restore. */
+/* The wake record: generation, time and seed that the host gives a guest, the one thing that
+ * differs after a restore. */
 #include "sandbox/sandbox.h"
 
 /* How old the clock's base may get, in ns, before a call brings it up to date. */
@@ -47,7 +48,8 @@ void hl__wake_write(hl_sandbox *sandbox, hl_status *status, hl_error *err)
     wake->generation = next_generation(status, err);
     wake->syscall_stays = sandbox->context->machine.syscall_stays;
     write_rate(wake, sandbox->context->machine.tsc_khz);
-    write_times(sandbox, options->clock == HL_CLOCK_FIXED ? options->clock_start_ns : hl__os_realtime_ns());
+    write_times(sandbox,
+                options->clock == HL_CLOCK_FIXED ? options->clock_start_ns : hl__os_realtime_ns());
     if (options->seed_fixed)
         memcpy(wake->seed, options->seed, sizeof wake->seed);
     else if (!*status)
@@ -58,6 +60,7 @@ void hl__wake_refresh(hl_sandbox *sandbox)
 {
     const struct hl_abi_wake *wake = sandbox->space->wake;
     uint64_t ticks = hl__os_tsc() - wake->tsc_base;
-    if (sandbox->options.clock == HL_CLOCK_HOST && ticks / 1000 > sandbox->context->machine.tsc_khz * (REFRESH_AFTER_NS / 1000000) / 1000)
+    if (sandbox->options.clock == HL_CLOCK_HOST &&
+        ticks / 1000 > sandbox->context->machine.tsc_khz * (REFRESH_AFTER_NS / 1000000) / 1000)
         write_times(sandbox, hl__os_realtime_ns());
 }

@@ -3,8 +3,9 @@
 #include "util/error.h"
 #include <stdlib.h>
 
-/* The hot set: pages that were dirtied lately stay writable and are always copied. Above this many, or after that many restores, all are protected anew, so
- * that pages that are no longer written drop out. */
+/* The hot set: pages that were dirtied lately stay writable and are always copied. Above this many,
+ * or after that many restores, all are protected anew, so that pages that are no longer written
+ * drop out. */
 enum { HOT_PAGES_MAX = 1024, REARM_INTERVAL = 256 };
 
 /* Most pages that a new sandbox gets a copy of at once because others wrote them. */
@@ -16,7 +17,8 @@ hl_status hl__sandbox_track(hl_sandbox *sandbox, hl_error *err)
     if (!sandbox->dirty)
         sandbox->dirty = calloc(words, sizeof *sandbox->dirty);
     if (!sandbox->dirty)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot", "no memory for the bitmap of dirtied pages");
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot",
+                             "no memory for the bitmap of dirtied pages");
     if (sandbox->vm->config.tracked)
         return HL_OK;
     hl_status status = sandbox->vm->driver->memory_track(sandbox->vm->driver_vm, HL__SLOT_RAM, err);
@@ -41,8 +43,10 @@ static void restore_page(hl_sandbox *sandbox, const hl_snapshot *snapshot, uint6
         memset(to, 0, HL__PAGE);
 }
 
-/* Restores the pages whose bits are set, from `first_bit` of the bitmap on. Returns their number. */
-static uint64_t restore_pages(hl_sandbox *sandbox, const hl_snapshot *snapshot, const uint64_t *bitmap)
+/* Restores the pages whose bits are set, from `first_bit` of the bitmap on. Returns their number.
+ */
+static uint64_t restore_pages(hl_sandbox *sandbox, const hl_snapshot *snapshot,
+                              const uint64_t *bitmap)
 {
     uint64_t count = 0;
     for (size_t word = 0; word < hl__bitmap_words(sandbox->space->ram_size / HL__PAGE); word++)
@@ -55,7 +59,8 @@ static uint64_t restore_pages(hl_sandbox *sandbox, const hl_snapshot *snapshot, 
 static hl_status rearm(hl_sandbox *sandbox, uint64_t dirty_count, size_t words, hl_error *err)
 {
     const hl__driver *driver = sandbox->vm->driver;
-    if (!driver->dirty_rearm || (dirty_count <= HOT_PAGES_MAX && ++sandbox->restores_since_rearm < REARM_INTERVAL))
+    if (!driver->dirty_rearm ||
+        (dirty_count <= HOT_PAGES_MAX && ++sandbox->restores_since_rearm < REARM_INTERVAL))
         return HL_OK;
     sandbox->restores_since_rearm = 0;
     return driver->dirty_rearm(sandbox->vm->driver_vm, HL__SLOT_RAM, sandbox->dirty, words, err);
@@ -78,9 +83,11 @@ static void note_hot(const hl_snapshot *snapshot, const uint64_t *dirty, size_t 
 static hl_status restore_dirty(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     hl__space *space = sandbox->space;
-    size_t all_words = hl__bitmap_words(sandbox->vm->ram_size / HL__PAGE), words = hl__bitmap_words(space->ram_size / HL__PAGE);
+    size_t all_words = hl__bitmap_words(sandbox->vm->ram_size / HL__PAGE),
+           words = hl__bitmap_words(space->ram_size / HL__PAGE);
     uint64_t *dirty = own_dirty(sandbox), count;
-    hl_status status = sandbox->vm->driver->dirty_collect(sandbox->vm->driver_vm, HL__SLOT_RAM, sandbox->dirty, all_words, err);
+    hl_status status = sandbox->vm->driver->dirty_collect(sandbox->vm->driver_vm, HL__SLOT_RAM,
+                                                          sandbox->dirty, all_words, err);
     if (status)
         return status;
     for (size_t word = 0; word < words; word++)
@@ -107,8 +114,9 @@ static hl_status restore_all(hl_sandbox *sandbox, const hl_snapshot *snapshot, h
 
 static void restore_tables(hl_sandbox *sandbox, const hl_snapshot *snapshot, const uint64_t *edited)
 {
-    hl__space_tables_load(sandbox->space, snapshot->tables, snapshot->table_count, snapshot->tables_gpa, snapshot->ram_gpa,
-                          snapshot->tables_gpa - HL__PAGE, edited);
+    hl__space_tables_load(sandbox->space, snapshot->tables, snapshot->table_count,
+                          snapshot->tables_gpa, snapshot->ram_gpa, snapshot->tables_gpa - HL__PAGE,
+                          edited);
 }
 
 static void restore_guest_state(hl_sandbox *sandbox, const hl_snapshot *snapshot)
@@ -127,7 +135,8 @@ static void restore_guest_state(hl_sandbox *sandbox, const hl_snapshot *snapshot
 static hl_status restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     bool near = sandbox->baseline == snapshot;
-    hl_status status = near ? restore_dirty(sandbox, snapshot, err) : restore_all(sandbox, snapshot, err);
+    hl_status status =
+        near ? restore_dirty(sandbox, snapshot, err) : restore_all(sandbox, snapshot, err);
     if (status)
         return status;
     hl__space_transfer_drop(sandbox->space);
@@ -145,25 +154,31 @@ static hl_status check_tables(const hl__space *space, const hl_snapshot *snapsho
     if (snapshot->table_count <= space->tables_max)
         return HL_OK;
     return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore",
-                         "the snapshot needs %u page tables, the sandbox has room for %u; give it the request_size_max of the snapshot's sandbox",
+                         "the snapshot needs %u page tables, the sandbox has room for %u; give it "
+                         "the request_size_max of the snapshot's sandbox",
                          snapshot->table_count, space->tables_max);
 }
 
-static hl_status check_compatible(const hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
+static hl_status check_compatible(const hl_sandbox *sandbox, const hl_snapshot *snapshot,
+                                  hl_error *err)
 {
     if (snapshot->program != sandbox->vm->program)
-        return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore", "the snapshot is of the program '%s', the sandbox runs '%s'",
+        return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore",
+                             "the snapshot is of the program '%s', the sandbox runs '%s'",
                              snapshot->program->name, sandbox->vm->program->name);
     if (snapshot->memory_size != sandbox->space->ram_size)
-        return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore", "the snapshot has %llu bytes of memory, the sandbox %llu",
-                             (unsigned long long)snapshot->memory_size, (unsigned long long)sandbox->space->ram_size);
+        return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore",
+                             "the snapshot has %llu bytes of memory, the sandbox %llu",
+                             (unsigned long long)snapshot->memory_size,
+                             (unsigned long long)sandbox->space->ram_size);
     return check_tables(sandbox->space, snapshot, err);
 }
 
 hl_status hl_sandbox_restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     if (!sandbox || !snapshot)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_restore", "sandbox and snapshot must not be NULL");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_restore",
+                             "sandbox and snapshot must not be NULL");
     hl_status status = check_compatible(sandbox, snapshot, err);
     if (status)
         return status;
@@ -179,19 +194,24 @@ hl_status hl_sandbox_restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, h
     return status;
 }
 
-/* Breaks the copy-on-write of pages that are likely to be written, while nothing is mapped yet: cheaper than a fault in the guest. */
+/* Breaks the copy-on-write of pages that are likely to be written, while nothing is mapped yet:
+ * cheaper than a fault in the guest. */
 static void pretouch(const hl_sandbox *sandbox, const hl_snapshot *snapshot)
 {
     unsigned count = 0;
     for (size_t word = 0; word < hl__bitmap_words(snapshot->memory_size / HL__PAGE); word++)
-        for (uint64_t bits = atomic_load_explicit(&snapshot->hot[word], memory_order_relaxed); bits && count < PRETOUCH_PAGES_MAX; bits &= bits - 1) {
-            volatile uint8_t *page = sandbox->space->ram + (word * 64 + (unsigned)__builtin_ctzll(bits)) * HL__PAGE;
+        for (uint64_t bits = atomic_load_explicit(&snapshot->hot[word], memory_order_relaxed);
+             bits && count < PRETOUCH_PAGES_MAX; bits &= bits - 1) {
+            volatile uint8_t *page =
+                sandbox->space->ram + (word * 64 + (unsigned)__builtin_ctzll(bits)) * HL__PAGE;
             *page = *page;
             count++;
         }
 }
 
-hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot, const hl_sandbox_options *options, hl_sandbox **out, hl_error *err)
+hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot,
+                                       const hl_sandbox_options *options, hl_sandbox **out,
+                                       hl_error *err)
 {
     hl_sandbox *sandbox;
     hl_status status = hl__sandbox_new_in(vm, options, &sandbox, err);
@@ -216,13 +236,15 @@ hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot, 
     return HL_OK;
 }
 
-hl_status hl_sandbox_from_snapshot(const hl_snapshot *snapshot, const hl_sandbox_options *options, hl_sandbox **sandbox, hl_error *err)
+hl_status hl_sandbox_from_snapshot(const hl_snapshot *snapshot, const hl_sandbox_options *options,
+                                   hl_sandbox **sandbox, hl_error *err)
 {
     hl_sandbox_options resolved;
     hl__vm *vm;
     hl_status status;
     if (!snapshot || !sandbox)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_from_snapshot", "snapshot and sandbox must not be NULL");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_from_snapshot",
+                             "snapshot and sandbox must not be NULL");
     if ((status = hl__sandbox_options_inherit(options, &snapshot->options, &resolved, err)) ||
         (status = hl__context_check(snapshot->context, err)) ||
         (status = hl__sandbox_vm_new(snapshot->program, &resolved, &snapshot->file, &vm, err)))

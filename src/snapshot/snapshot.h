@@ -1,4 +1,5 @@
-/* Inside of a snapshot: everything that a sandbox is between two calls. It holds no host pointer into a sandbox and nothing of the machine. */
+/* Inside of a snapshot: everything that a sandbox is between two calls. It holds no host pointer
+ * into a sandbox and nothing of the machine. */
 #ifndef HL_SNAPSHOT_INTERNAL_H
 #define HL_SNAPSHOT_INTERNAL_H
 
@@ -8,18 +9,25 @@ struct hl_snapshot {
     atomic_uint references;
     hl_context *context;
     hl_program *program;
-    hl_sandbox_options options;  /* of the sandbox it was taken of; with a reference to its host functions and a copy of its input */
+    /* of the sandbox it was taken of; with a reference to its host functions and a copy of its
+     * input */
+    hl_sandbox_options options;
     void *stdin_data;
     struct hl__guest_state guest;
-    hl__os_file file;            /* RAM, sparse, sealed */
-    const uint8_t *memory;       /* the file, mapped read-only */
+    hl__os_file file;      /* RAM, sparse, sealed */
+    const uint8_t *memory; /* the file, mapped read-only */
     uint64_t memory_size;
-    uint64_t *pages;             /* RAM pages that are in the file: one bit each; all others are zero */
-    uint64_t *touched;           /* RAM pages that the guest could have written by then: a sandbox that returns may write them without the host's knowing */
-    _Atomic uint64_t *hot;       /* hint: pages that sandboxes of this snapshot were seen to write */
+    /* RAM pages that are in the file: one bit each; all others are zero */
+    uint64_t *pages;
+    /* RAM pages that the guest could have written by then: a sandbox that returns may write them
+     * without the host's knowing */
+    uint64_t *touched;
+    /* hint: pages that sandboxes of this snapshot were seen to write */
+    _Atomic uint64_t *hot;
     uint64_t page_count;
     uint64_t ram_free_offset;
-    void *tables;                /* copies of all tables, with the addresses that their entries are relative to */
+    /* copies of all tables, with the addresses that their entries are relative to */
+    void *tables;
     uint32_t table_count;
     uint64_t tables_gpa, ram_gpa;
 };

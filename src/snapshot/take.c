@@ -18,13 +18,15 @@ static hl_status copy_memory(hl_snapshot *snapshot, const hl__space *space, hl_e
     uint64_t pages = space->ram_size / HL__PAGE;
     hl_status status = HL_OK;
     for (uint64_t page = 0, run = 0; page <= pages && !status; page++) {
-        bool holds = page < pages && hl__bitmap_get(space->touched, page) && !page_is_zero(space->ram + page * HL__PAGE);
+        bool holds = page < pages && hl__bitmap_get(space->touched, page) &&
+                     !page_is_zero(space->ram + page * HL__PAGE);
         if (holds) {
             hl__bitmap_set(snapshot->pages, page);
             snapshot->page_count++;
             run++;
         } else if (run) {
-            status = hl__os_file_write(snapshot->file, (page - run) * HL__PAGE, space->ram + (page - run) * HL__PAGE, run * HL__PAGE, err);
+            status = hl__os_file_write(snapshot->file, (page - run) * HL__PAGE,
+                                       space->ram + (page - run) * HL__PAGE, run * HL__PAGE, err);
             run = 0;
         }
     }
@@ -35,7 +37,8 @@ static hl_status copy_tables(hl_snapshot *snapshot, const hl__space *space, hl_e
 {
     snapshot->tables = malloc(space->table_count * HL__PAGE);
     if (!snapshot->tables)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot", "no memory for %u page tables", space->table_count);
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot",
+                             "no memory for %u page tables", space->table_count);
     snapshot->table_count = space->table_count;
     snapshot->tables_gpa = space->tables_gpa;
     snapshot->ram_gpa = space->ram_gpa;
@@ -54,7 +57,8 @@ static hl_status copy_options(hl_snapshot *snapshot, const hl_sandbox *sandbox, 
     size_t size = sandbox->options.stdin_stream.data_size;
     snapshot->stdin_data = malloc(size);
     if (!snapshot->stdin_data)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot", "no memory for %zu bytes of input", size);
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot",
+                             "no memory for %zu bytes of input", size);
     memcpy(snapshot->stdin_data, sandbox->stdin_data, size);
     snapshot->options.stdin_stream.data = snapshot->stdin_data;
     return HL_OK;
@@ -62,13 +66,16 @@ static hl_status copy_options(hl_snapshot *snapshot, const hl_sandbox *sandbox, 
 
 static hl_status make_file(hl_snapshot *snapshot, const hl__space *space, hl_error *err)
 {
-    hl_status status = hl__os_file_new("hyperlight-snapshot", space->ram_size, &snapshot->file, err);
+    hl_status status =
+        hl__os_file_new("hyperlight-snapshot", space->ram_size, &snapshot->file, err);
     if (status)
         return status;
     snapshot->memory_size = space->ram_size;
-    if ((status = copy_memory(snapshot, space, err)) || (status = hl__os_file_seal(snapshot->file, err)))
+    if ((status = copy_memory(snapshot, space, err)) ||
+        (status = hl__os_file_seal(snapshot->file, err)))
         return status;
-    return hl__os_file_map(snapshot->file, 0, space->ram_size, false, (void **)&snapshot->memory, err);
+    return hl__os_file_map(snapshot->file, 0, space->ram_size, false, (void **)&snapshot->memory,
+                           err);
 }
 
 static hl_status fill(hl_snapshot *snapshot, const hl_sandbox *sandbox, hl_error *err)
@@ -86,9 +93,11 @@ static hl_status fill(hl_snapshot *snapshot, const hl_sandbox *sandbox, hl_error
     snapshot->touched = calloc(words, sizeof *snapshot->touched);
     snapshot->hot = calloc(words, sizeof *snapshot->hot);
     if (!snapshot->pages || !snapshot->touched || !snapshot->hot)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot", "no memory for the bitmaps of a snapshot");
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot",
+                             "no memory for the bitmaps of a snapshot");
     memcpy(snapshot->touched, space->touched, words * sizeof *snapshot->touched);
-    if ((status = copy_options(snapshot, sandbox, err)) || (status = copy_tables(snapshot, space, err)))
+    if ((status = copy_options(snapshot, sandbox, err)) ||
+        (status = copy_tables(snapshot, space, err)))
         return status;
     return make_file(snapshot, space, err);
 }
@@ -126,18 +135,21 @@ static hl_status make_baseline(hl_sandbox *sandbox, hl_snapshot *snapshot, hl_er
 hl_status hl_sandbox_snapshot(hl_sandbox *sandbox, hl_snapshot **out, hl_error *err)
 {
     if (!sandbox || !out)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_snapshot", "sandbox and snapshot must not be NULL");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_snapshot",
+                             "sandbox and snapshot must not be NULL");
     hl_status status = hl__sandbox_claim(sandbox, false, "hl_sandbox_snapshot", err);
     if (status)
         return status;
     if (sandbox->guest.phase != HL__PHASE_RESTING) {
         hl__sandbox_release(sandbox, HL_SANDBOX_READY);
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_snapshot", "the program has not been started");
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_snapshot",
+                             "the program has not been started");
     }
     hl_snapshot *snapshot = calloc(1, sizeof *snapshot);
     if (!snapshot) {
         hl__sandbox_release(sandbox, HL_SANDBOX_READY);
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot", "no memory for a snapshot");
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot",
+                             "no memory for a snapshot");
     }
     atomic_init(&snapshot->references, 1);
     snapshot->file.descriptor = -1;

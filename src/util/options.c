@@ -1,9 +1,11 @@
-/* Versioned options structures: callers may be built against older or newer headers than the library. */
+/* Versioned options structures: callers may be built against older or newer headers than the
+ * library. */
 #include "util/error.h"
 
 #include <string.h>
 
-/* No later version of a structure grows beyond this: a size above it was never set, and its tail is not looked at. */
+/* No later version of a structure grows beyond this: a size above it was never set, and its tail is
+ * not looked at. */
 #define GROWTH_MAX 4096
 
 static bool is_zero(const unsigned char *bytes, size_t size)

@@ -1,4 +1,5 @@
-/* Changes of the address space that the guest asks for: each is checked against what the guest may have, then all are applied. */
+/* Changes of the address space that the guest asks for: each is checked against what the guest may
+ * have, then all are applied. */
 #include "vm/x86_64/tables.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -6,7 +7,8 @@
 /* Most pages of one edit that are backed at once, whatever the guest hopes for. */
 enum { POPULATE_PAGES_MAX = 512 };
 
-/* A batch over gigabytes takes a while. A cancelled run ends with the sandbox poisoned, so that a batch half done does no harm. */
+/* A batch over gigabytes takes a while. A cancelled run ends with the sandbox poisoned, so that a
+ * batch half done does no harm. */
 static bool cancelled(const hl__space *space)
 {
     return space->control && hl__control_cause(space->control) != HL_OK;
@@ -26,7 +28,8 @@ static bool range_allowed(uint64_t address, uint64_t page_count)
 static bool source_contains(uint64_t offset, uint64_t page_count, uint64_t start, uint64_t size)
 {
     uint64_t pages = (size + HL__PAGE - 1) / HL__PAGE;
-    return offset % HL__PAGE == 0 && offset >= start && offset / HL__PAGE <= pages && page_count <= pages - offset / HL__PAGE;
+    return offset % HL__PAGE == 0 && offset >= start && offset / HL__PAGE <= pages &&
+           page_count <= pages - offset / HL__PAGE;
 }
 
 static bool source_allowed(const hl__space *space, const struct hl_abi_edit *edit)
@@ -36,7 +39,8 @@ static bool source_allowed(const hl__space *space, const struct hl_abi_edit *edi
     case HL_ABI_SOURCE_KEEP:
         return edit->offset == 0;
     case HL_ABI_SOURCE_RAM:
-        return source_contains(edit->offset, edit->page_count, space->ram_free_offset, space->ram_size);
+        return source_contains(edit->offset, edit->page_count, space->ram_free_offset,
+                               space->ram_size);
     case HL_ABI_SOURCE_PROGRAM:
         return !(edit->rights & HL_ABI_RIGHT_WRITE) &&
                source_contains(edit->offset, edit->page_count, 0, space->vm->program->program_size);
@@ -47,7 +51,8 @@ static bool source_allowed(const hl__space *space, const struct hl_abi_edit *edi
 
 static bool rights_allowed(const struct hl_abi_edit *edit)
 {
-    uint32_t known = HL_ABI_RIGHT_READ | HL_ABI_RIGHT_WRITE | HL_ABI_RIGHT_EXECUTE | HL_ABI_RIGHT_POPULATE;
+    uint32_t known =
+        HL_ABI_RIGHT_READ | HL_ABI_RIGHT_WRITE | HL_ABI_RIGHT_EXECUTE | HL_ABI_RIGHT_POPULATE;
     if (edit->source == HL_ABI_SOURCE_NONE)
         return edit->rights == 0;
     return edit->rights != 0 && !(edit->rights & ~known);
@@ -68,10 +73,12 @@ static void check_kept(hl__space *space, uint32_t table, uint64_t *entry, void *
 
 static bool overlap(const struct hl_abi_edit *one, const struct hl_abi_edit *other)
 {
-    return one->address < other->address + other->page_count * HL__PAGE && other->address < one->address + one->page_count * HL__PAGE;
+    return one->address < other->address + other->page_count * HL__PAGE &&
+           other->address < one->address + one->page_count * HL__PAGE;
 }
 
-/* What is kept is what the tables hold now and what the `before` edits ahead of it in the batch put there. */
+/* What is kept is what the tables hold now and what the `before` edits ahead of it in the batch put
+ * there. */
 static bool keep_allowed(hl__space *space, const struct hl_abi_edit *edits, size_t before)
 {
     const struct hl_abi_edit *edit = &edits[before];
@@ -95,7 +102,8 @@ static bool maps_ram(const hl__space *space, uint64_t entry)
     return (entry & HL__PTE_PRESENT) && hl__space_owns_ram(space, entry & HL__PTE_ADDRESS);
 }
 
-/* Makes the tables that an addition needs, so that applying it cannot fail. Returns how many of its pages do not map RAM yet, or -1. */
+/* Makes the tables that an addition needs, so that applying it cannot fail. Returns how many of its
+ * pages do not map RAM yet, or -1. */
 static int64_t make_tables(hl__space *space, const struct hl_abi_edit *edit)
 {
     int64_t more = 0;
@@ -116,8 +124,8 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
         const struct hl_abi_edit *edit = &edits[i];
         if (cancelled(space))
             return -EINTR;
-        if (!range_allowed(edit->address, edit->page_count) || !source_allowed(space, edit) || !rights_allowed(edit) ||
-            !keep_allowed(space, edits, i))
+        if (!range_allowed(edit->address, edit->page_count) || !source_allowed(space, edit) ||
+            !rights_allowed(edit) || !keep_allowed(space, edits, i))
             return -EINVAL;
     }
     for (size_t i = 0; i < count; i++) {
@@ -150,7 +158,8 @@ static void keep_page(hl__space *space, uint32_t table, uint64_t *entry, void *u
 static void add_pages(hl__space *space, const struct hl_abi_edit *edit)
 {
     bool ram = edit->source == HL_ABI_SOURCE_RAM;
-    uint64_t gpa = edit->offset + (ram ? space->ram_gpa : HL__GPA_IMAGE + space->vm->program->program_offset);
+    uint64_t gpa =
+        edit->offset + (ram ? space->ram_gpa : HL__GPA_IMAGE + space->vm->program->program_offset);
     uint64_t flags = rights_flags(edit->rights);
     for (uint64_t page = 0; page < edit->page_count; page++) {
         uint32_t table;
@@ -161,7 +170,8 @@ static void add_pages(hl__space *space, const struct hl_abi_edit *edit)
     }
     space->edit_count += edit->page_count;
     if (ram && (edit->rights & HL_ABI_RIGHT_POPULATE)) {
-        uint64_t pages = edit->page_count < POPULATE_PAGES_MAX ? edit->page_count : POPULATE_PAGES_MAX;
+        uint64_t pages =
+            edit->page_count < POPULATE_PAGES_MAX ? edit->page_count : POPULATE_PAGES_MAX;
         hl__os_memory_populate(space->ram + edit->offset, pages * HL__PAGE);
     }
 }

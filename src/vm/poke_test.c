@@ -1,4 +1,5 @@
-/* The start-up test of the poke: a page is written, made read-only by the host, poked, and must fault. */
+/* The start-up test of the poke: a page is written, made read-only by the host, poked, and must
+ * fault. */
 #include "vm/poke_test.h"
 #include "driver/tiny_guest.h"
 #include "vm/x86_64/layout.h"
@@ -18,7 +19,8 @@ struct trial {
 static uint32_t run(const struct trial *trial, const struct hl__cpu_state *state)
 {
     struct hl__exit exit = {.kind = HL__EXIT_INTERRUPTED};
-    trial->driver->state_set(trial->vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS, state);
+    trial->driver->state_set(trial->vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS,
+                             state);
     for (int i = 0; i < TRIES && exit.kind == HL__EXIT_INTERRUPTED; i++)
         if (trial->driver->run(trial->vcpu, &exit, NULL))
             return 0;
@@ -42,7 +44,8 @@ static bool takes_effect(const struct trial *trial)
     *entry &= ~HL__PTE_WRITE;
     hl__tiny_state_ring0(trial->machine, HL__TINY_STUB_POKE, &state);
     state.general.rdi = (uint64_t)((uint8_t *)entry - trial->guest.memory) + HL__TINY_BASE;
-    return run(trial, &state) == HL__TINY_DONE && write_page(trial) == HL__TINY_EXCEPTION + PAGE_FAULT;
+    return run(trial, &state) == HL__TINY_DONE &&
+           write_page(trial) == HL__TINY_EXCEPTION + PAGE_FAULT;
 }
 
 static bool with_vcpu(struct trial *trial)
@@ -82,7 +85,8 @@ static bool try_it(const hl__driver *driver, const struct hl__machine *machine)
 
 bool hl__poke_works(const hl__driver *driver, const struct hl__machine *machine)
 {
-    static _Atomic(const hl__driver *) known_to_work; /* a machine does not change while a process runs */
+    /* a machine does not change while a process runs */
+    static _Atomic(const hl__driver *) known_to_work;
     if (atomic_load(&known_to_work) == driver)
         return true;
     bool works = try_it(driver, machine);

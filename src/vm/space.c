@@ -20,7 +20,8 @@ uint64_t hl__space_boot_offset(const hl__space *space)
 }
 
 /* Maps pages or large pages one to one from a guest-physical address on. */
-static bool map_range(hl__space *space, uint64_t address, uint64_t gpa, uint64_t size, uint64_t flags)
+static bool map_range(hl__space *space, uint64_t address, uint64_t gpa, uint64_t size,
+                      uint64_t flags)
 {
     int level = flags & HL__PTE_LARGE ? 2 : 1;
     for (uint64_t done = 0; done < size; done += hl__level_span(level)) {
@@ -37,7 +38,8 @@ static bool map_ram(hl__space *space, uint64_t address, uint64_t offset, uint64_
 {
     for (uint64_t done = 0; done < size; done += HL__PAGE)
         hl__bitmap_set(space->touched, (offset + done) / HL__PAGE);
-    return map_range(space, address, space->ram_gpa + offset, size, HL__PTE_USER | HL__PTE_WRITE | HL__PTE_NO_EXECUTE);
+    return map_range(space, address, space->ram_gpa + offset, size,
+                     HL__PTE_USER | HL__PTE_WRITE | HL__PTE_NO_EXECUTE);
 }
 
 /* The shim's data, with a hole under its stacks. */
@@ -51,12 +53,14 @@ static bool map_shim_data(hl__space *space)
            map_ram(space, HL_ABI_SHIM_DATA_ADDRESS + after, after, shim->data_memory_size - after);
 }
 
-/* The guest binary, in large pages as far as it fills them: nothing is mapped that has no memory behind it. */
+/* The guest binary, in large pages as far as it fills them: nothing is mapped that has no memory
+ * behind it. */
 static bool map_program(hl__space *space)
 {
     const hl_program *program = space->vm->program;
     uint64_t size = page_round(program->program_size), large = size & ~(HL__LARGE_PAGE - 1);
-    uint64_t gpa = HL__GPA_IMAGE + program->program_offset, flags = HL__PTE_USER | HL__PTE_NO_EXECUTE;
+    uint64_t gpa = HL__GPA_IMAGE + program->program_offset,
+             flags = HL__PTE_USER | HL__PTE_NO_EXECUTE;
     return map_range(space, HL_ABI_PROGRAM_ADDRESS, gpa, large, flags | HL__PTE_LARGE) &&
            map_range(space, HL_ABI_PROGRAM_ADDRESS + large, gpa + large, size - large, flags);
 }
@@ -71,17 +75,22 @@ static bool map_runtime(hl__space *space, uint64_t boot_size)
     hl__tables_set(space, 0, &hl__table_entries(space, 0)[HL_ABI_SYSTEM_ADDRESS >> 39 & 511],
                    hl__system_gpa(HL__SYSTEM_TABLES) | HL__PTE_LEAF | HL__PTE_WRITE);
     space->ram_free_offset = boot + page_round(boot_size);
-    return map_range(space, HL_ABI_SHIM_ADDRESS, HL__GPA_IMAGE, vm->shim->text_size, HL__PTE_USER) && map_shim_data(space) &&
+    return map_range(space, HL_ABI_SHIM_ADDRESS, HL__GPA_IMAGE, vm->shim->text_size,
+                     HL__PTE_USER) &&
+           map_shim_data(space) &&
            map_ram(space, HL_ABI_MAILBOX_ADDRESS, mailbox, sizeof(struct hl_abi_mailbox)) &&
            map_ram(space, HL_ABI_BOOT_ADDRESS, boot, page_round(boot_size)) &&
-           map_range(space, HL_ABI_WAKE_ADDRESS, space->tables_gpa - HL__PAGE, HL__PAGE, read_only) &&
-           map_range(space, HL_ABI_SYSCALL_ADDRESS, hl__system_gpa(HL__SYSTEM_SYSCALL), HL__PAGE, read_only) &&
+           map_range(space, HL_ABI_WAKE_ADDRESS, space->tables_gpa - HL__PAGE, HL__PAGE,
+                     read_only) &&
+           map_range(space, HL_ABI_SYSCALL_ADDRESS, hl__system_gpa(HL__SYSTEM_SYSCALL), HL__PAGE,
+                     read_only) &&
            map_program(space);
 }
 
 static bool bitmaps_new(hl__space *space)
 {
-    size_t pages = hl__bitmap_words(space->ram_size / HL__PAGE), tables = hl__bitmap_words(space->tables_max);
+    size_t pages = hl__bitmap_words(space->ram_size / HL__PAGE),
+           tables = hl__bitmap_words(space->tables_max);
     uint64_t *words = calloc(2 * pages + 2 * tables, sizeof *words);
     if (!words)
         return false;
@@ -103,11 +112,14 @@ void hl__space_forget_changes(hl__space *space)
 hl_status hl__space_new(hl__vm *vm, uint64_t boot_size, hl__space **out, hl_error *err)
 {
     if (vm->member_count == vm->config.members_max)
-        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl__space_new", "the VM holds %u members already", vm->member_count);
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl__space_new",
+                             "the VM holds %u members already", vm->member_count);
     hl__space *space = calloc(1, sizeof *space);
     if (!space)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl__space_new", "no memory for an address space");
-    uint64_t wake_page = vm->system_size / HL__PAGE - (vm->config.members_max - vm->member_count) * vm->space_pages;
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl__space_new",
+                             "no memory for an address space");
+    uint64_t wake_page =
+        vm->system_size / HL__PAGE - (vm->config.members_max - vm->member_count) * vm->space_pages;
     space->vm = vm;
     space->index = vm->member_count;
     space->ram_size = vm->config.memory_size;
@@ -120,7 +132,8 @@ hl_status hl__space_new(hl__vm *vm, uint64_t boot_size, hl__space **out, hl_erro
     space->table_count = 1;
     if (!bitmaps_new(space)) {
         free(space);
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl__space_new", "no memory for the bitmaps of %llu bytes of guest memory",
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "hl__space_new",
+                             "no memory for the bitmaps of %llu bytes of guest memory",
                              (unsigned long long)vm->config.memory_size);
     }
     vm->member_count++;
@@ -128,7 +141,8 @@ hl_status hl__space_new(hl__vm *vm, uint64_t boot_size, hl__space **out, hl_erro
     if (!map_runtime(space, boot_size) || space->ram_free_offset >= space->ram_size) {
         hl__space_free(space);
         return hl__error_set(err, HL_PROGRAM_TOO_LARGE, "hl__space_new",
-                             "the runtime and the program's arguments do not fit into %llu bytes of memory; raise memory_size",
+                             "the runtime and the program's arguments do not fit into %llu bytes "
+                             "of memory; raise memory_size",
                              (unsigned long long)vm->config.memory_size);
     }
     hl__space_forget_changes(space);
@@ -154,7 +168,8 @@ static uint8_t *page_pointer(const hl__space *space, uint64_t address, bool writ
     uint64_t *entry = hl__tables_find(space, address, &level);
     if (!entry || !(*entry & HL__PTE_USER) || (write && !(*entry & HL__PTE_WRITE)))
         return NULL;
-    uint64_t gpa = (*entry & HL__PTE_ADDRESS) + (address & (hl__level_span(level) - 1) & ~(HL__PAGE - 1));
+    uint64_t gpa =
+        (*entry & HL__PTE_ADDRESS) + (address & (hl__level_span(level) - 1) & ~(HL__PAGE - 1));
     const hl__vm *vm = space->vm;
     if (hl__space_owns_ram(space, gpa))
         return space->ram + (gpa - space->ram_gpa);
@@ -228,7 +243,8 @@ void *hl__space_host_write(hl__space *space, uint64_t offset, size_t size)
 
 struct hl_abi_mailbox *hl__space_mailbox(hl__space *space, size_t inline_size)
 {
-    return hl__space_host_write(space, mailbox_offset(space), offsetof(struct hl_abi_mailbox, inline_message) + inline_size);
+    return hl__space_host_write(space, mailbox_offset(space),
+                                offsetof(struct hl_abi_mailbox, inline_message) + inline_size);
 }
 
 const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space)
@@ -244,15 +260,18 @@ static void unmap_page(hl__space *space, uint32_t table, uint64_t *entry, void *
 
 bool hl__space_transfer_grow(hl__space *space, uint64_t size)
 {
-    uint64_t wanted = page_round(size), more, address = HL_ABI_TRANSFER_ADDRESS + space->transfer_size;
+    uint64_t wanted = page_round(size), more,
+             address = HL_ABI_TRANSFER_ADDRESS + space->transfer_size;
     if (wanted <= space->transfer_size)
         return true;
     more = wanted - space->transfer_size;
-    if (wanted > space->vm->config.transfer_size_max || space->mapped_pages + more / HL__PAGE > space->ram_size / HL__PAGE)
+    if (wanted > space->vm->config.transfer_size_max ||
+        space->mapped_pages + more / HL__PAGE > space->ram_size / HL__PAGE)
         return false;
     if (!map_range(space, address, hl__space_transfer_gpa(space) + space->transfer_size, more,
                    HL__PTE_USER | HL__PTE_WRITE | HL__PTE_NO_EXECUTE)) {
-        /* The tables ran out: a guest can bring that about, and must not keep memory that hl__space_transfer_drop does not know of. */
+        /* The tables ran out: a guest can bring that about, and must not keep memory that
+         * hl__space_transfer_drop does not know of. */
         hl__tables_each(space, address, more / HL__PAGE, unmap_page, NULL);
         return false;
     }
@@ -269,7 +288,8 @@ void hl__space_transfer_drop(hl__space *space)
 {
     if (space->transfer_size == 0)
         return;
-    hl__tables_each(space, HL_ABI_TRANSFER_ADDRESS, space->transfer_size / HL__PAGE, unmap_page, NULL);
+    hl__tables_each(space, HL_ABI_TRANSFER_ADDRESS, space->transfer_size / HL__PAGE, unmap_page,
+                    NULL);
     hl__os_memory_zero(hl__space_transfer(space), space->transfer_size);
     space->transfer_size = 0;
 }

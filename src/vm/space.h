@@ -1,6 +1,7 @@
 /*
- * An address space: page tables that the host owns, the RAM they map, and the record of what changed since the baseline. The guest never edits tables;
- * it asks (hl_abi_edit), and what it asks for is checked here.
+ * An address space: page tables that the host owns, the RAM they map, and the record of what
+ * changed since the baseline. The guest never edits tables; it asks (hl_abi_edit), and what it asks
+ * for is checked here.
  */
 #ifndef HL_VM_SPACE_H
 #define HL_VM_SPACE_H
@@ -9,20 +10,21 @@
 
 typedef struct hl__space {
     hl__vm *vm;
-    const hl__control *control; /* of the sandbox, whose cancellation ends long edits; may be NULL */
-    uint32_t index;             /* member number */
+    /* of the sandbox, whose cancellation ends long edits; may be NULL */
+    const hl__control *control;
+    uint32_t index; /* member number */
     uint8_t *ram;
     uint64_t ram_gpa, ram_size, ram_free_offset;
-    uint8_t *tables;            /* table 0 is the root */
+    uint8_t *tables; /* table 0 is the root */
     uint64_t tables_gpa;
     uint32_t table_count, tables_max;
     struct hl_abi_wake *wake;
-    uint64_t mapped_pages;      /* RAM pages in the tables, transfer pages included */
-    uint64_t transfer_size;     /* bytes of transfer memory that are mapped */
-    uint64_t *touched;          /* RAM pages that may hold something: one bit each */
-    uint64_t *host_dirty;       /* RAM pages that the host wrote since the last restore */
-    uint64_t *tables_edited;    /* tables that changed since the baseline: one bit each */
-    uint64_t *tables_stale;     /* tables from which rights were removed and not yet flushed */
+    uint64_t mapped_pages;   /* RAM pages in the tables, transfer pages included */
+    uint64_t transfer_size;  /* bytes of transfer memory that are mapped */
+    uint64_t *touched;       /* RAM pages that may hold something: one bit each */
+    uint64_t *host_dirty;    /* RAM pages that the host wrote since the last restore */
+    uint64_t *tables_edited; /* tables that changed since the baseline: one bit each */
+    uint64_t *tables_stale;  /* tables from which rights were removed and not yet flushed */
     uint32_t stale_count;
     uint64_t edit_count, flush_count;
 } hl__space;
@@ -43,17 +45,20 @@ static inline void hl__bitmap_set(uint64_t *bitmap, uint64_t bit)
     bitmap[bit / 64] |= UINT64_C(1) << (bit % 64);
 }
 
-/* Makes the next member of a VM, with the runtime's fixed mappings and its memory as the VM's configuration says. `boot_size`: bytes of the boot block. */
+/* Makes the next member of a VM, with the runtime's fixed mappings and its memory as the VM's
+ * configuration says. `boot_size`: bytes of the boot block. */
 hl_status hl__space_new(hl__vm *vm, uint64_t boot_size, hl__space **space, hl_error *err);
 void hl__space_free(hl__space *space); /* NULL is fine; drops its reference to the VM */
 
 /* Offset in RAM of the boot block, and of what comes first: the shim's data at 0. */
 uint64_t hl__space_boot_offset(const hl__space *space);
 
-/* Does what the guest asks: all of it, or nothing, unless the run is cancelled meanwhile. Returns 0, -EINVAL, -ENOMEM or -EINTR. */
+/* Does what the guest asks: all of it, or nothing, unless the run is cancelled meanwhile. Returns
+ * 0, -EINVAL, -ENOMEM or -EINTR. */
 int hl__space_edit(hl__space *space, const struct hl_abi_edit *edits, size_t count);
 
-/* Maps transfer memory up to `size` bytes. Returns false if it does not fit into the memory limit or the tables. */
+/* Maps transfer memory up to `size` bytes. Returns false if it does not fit into the memory limit
+ * or the tables. */
 bool hl__space_transfer_grow(hl__space *space, uint64_t size);
 
 /* Unmaps transfer memory and makes what was used of it zero. */
@@ -61,13 +66,15 @@ void hl__space_transfer_drop(hl__space *space);
 /* The host's view of it. */
 uint8_t *hl__space_transfer(const hl__space *space);
 
-/* Copies from and to guest memory through the space's own tables, as user mode would access it; false if any byte is not accessible. Writes are recorded. */
+/* Copies from and to guest memory through the space's own tables, as user mode would access it;
+ * false if any byte is not accessible. Writes are recorded. */
 bool hl__space_read(const hl__space *space, uint64_t address, void *out, size_t size);
 bool hl__space_write(hl__space *space, uint64_t address, const void *data, size_t size);
 /* Whether user mode could write all of the range. */
 bool hl__space_writable(const hl__space *space, uint64_t address, size_t size);
 
-/* The one way for the host to write RAM directly: a pointer to RAM at `offset`, recorded as written. */
+/* The one way for the host to write RAM directly: a pointer to RAM at `offset`, recorded as
+ * written. */
 void *hl__space_host_write(hl__space *space, uint64_t offset, size_t size);
 
 /* The mailbox, for reading; write through hl__space_host_write(HL__RAM_MAILBOX). */
@@ -84,8 +91,10 @@ void hl__space_forget_changes(hl__space *space);
 
 /* Tables as of a moment, for snapshots: `table_count` pages with relocatable entries. */
 void hl__space_tables_save(const hl__space *space, void *out);
-/* Sets all tables to a saved state of this or another space, or only those in `edited` (a bitmap over this space's tables). */
-void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_count, uint64_t saved_tables_gpa, uint64_t saved_ram_gpa,
+/* Sets all tables to a saved state of this or another space, or only those in `edited` (a bitmap
+ * over this space's tables). */
+void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_count,
+                           uint64_t saved_tables_gpa, uint64_t saved_ram_gpa,
                            uint64_t saved_wake_gpa, const uint64_t *edited);
 
 static inline uint64_t hl__space_root(const hl__space *space)

@@ -1,4 +1,5 @@
-/* The vCPU: entering an address space, telling what ended the entry, and the poke through ring 0. */
+/* The vCPU: entering an address space, telling what ended the entry, and the poke through ring 0.
+ */
 #include "util/error.h"
 #include "vm/space.h"
 #include "vm/x86_64/system_area.h"
@@ -14,7 +15,8 @@ hl_status hl__vcpu_new(hl__vm *vm, hl_error *err)
 {
     const struct hl__vcpu_setup setup = {
         .star = HL__STAR,
-        .lstar = vm->context->machine.syscall_stays ? vm->shim->syscall_direct : hl__stub_address(hl__stub_syscall),
+        .lstar = vm->context->machine.syscall_stays ? vm->shim->syscall_direct
+                                                    : hl__stub_address(hl__stub_syscall),
         .syscall_mask = HL__SYSCALL_MASK,
     };
     void *driver_vcpu = calloc(1, vm->driver->vcpu_size);
@@ -43,7 +45,8 @@ static void set_user_state(hl__vm *vm, const hl__space *space, const struct hl__
 {
     struct hl__cpu_state whole = *state;
     whole.system.cr3 = hl__space_root(space);
-    vm->driver->state_set(vm->vcpu.driver_vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS, &whole);
+    vm->driver->state_set(vm->vcpu.driver_vcpu,
+                          HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS, &whole);
 }
 
 /* What the last exit left half done must not reach whoever runs next. */
@@ -56,13 +59,15 @@ static hl_status settle(hl__vm *vm, hl_error *err)
 }
 
 /* Runs the stub's poke for at most HL__STUB_POKES_MAX tables. */
-static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables, uint32_t count, hl_error *err)
+static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables, uint32_t count,
+                      hl_error *err)
 {
     hl__vcpu *vcpu = &vm->vcpu;
     struct hl__cpu_state state = vcpu->user;
     struct hl__general_state *general = &state.general;
-    uint64_t *const registers[HL__STUB_POKES_MAX] = {&general->r11, &general->r10, &general->r9,  &general->r8,
-                                                     &general->rbx, &general->rdi, &general->rsi, &general->rdx};
+    uint64_t *const registers[HL__STUB_POKES_MAX] = {&general->r11, &general->r10, &general->r9,
+                                                     &general->r8,  &general->rbx, &general->rdi,
+                                                     &general->rsi, &general->rdx};
     uint64_t tables_address = HL_ABI_SYSTEM_ADDRESS + (space->tables_gpa - HL__GPA_SYSTEM);
     for (uint32_t i = 0; i < count; i++)
         *registers[i] = tables_address + tables[i] * HL__PAGE;
@@ -78,23 +83,30 @@ static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables
     }
     vcpu->out_pending = exit.kind == HL__EXIT_DOORBELL;
     if (exit.kind != HL__EXIT_DOORBELL || exit.port != HL__STUB_POKE_PORT)
-        return hl__error_set(err, HL_SYSTEM, "hl__vcpu_enter", "the ring-0 stub ended with exit %d (reason %u) instead of its port", exit.kind,
-                             exit.reason);
+        return hl__error_set(err, HL_SYSTEM, "hl__vcpu_enter",
+                             "the ring-0 stub ended with exit %d (reason %u) instead of its port",
+                             exit.kind, exit.reason);
     return HL_OK;
 }
 
-/* Makes removed rights effective. Few tables are poked; for many, dropping everything is cheaper. */
+/* Makes removed rights effective. Few tables are poked; for many, dropping everything is cheaper.
+ * Tables stay stale until that has worked. */
 static hl_status flush(hl__vm *vm, hl__space *space, hl_error *err)
 {
-    uint32_t tables[HL__STUB_POKES_MAX];
+    uint32_t tables[HL__STUB_POKES_MAX], count;
+    hl_status status;
     space->flush_count++;
-    if (space->stale_count > HL__STUB_POKES_MAX || !vm->context->poke_works) {
+    if (space->stale_count <= HL__STUB_POKES_MAX && vm->context->poke_works) {
+        count = hl__space_stale_take(space, tables, HL__STUB_POKES_MAX);
+        if ((status = poke(vm, space, tables, count, err)))
+            for (uint32_t i = 0; i < count; i++)
+                hl__space_table_stale(space, tables[i]);
+        return status;
+    }
+    if (!(status = vm->driver->flush(vm->driver_vm, err)))
         while (hl__space_stale_take(space, tables, HL__STUB_POKES_MAX) != 0)
             continue;
-        return vm->driver->flush(vm->driver_vm, err);
-    }
-    uint32_t count = hl__space_stale_take(space, tables, HL__STUB_POKES_MAX);
-    return poke(vm, space, tables, count, err);
+    return status;
 }
 
 /* The registers with which to go on after the ring-0 stub ran in between. */
@@ -103,7 +115,8 @@ static hl_status save_state(hl__vm *vm, hl_error *err)
     hl__vcpu *vcpu = &vm->vcpu;
     hl_status status = vm->driver->retire(vcpu->driver_vcpu, err);
     if (!status)
-        status = vm->driver->state_get(vcpu->driver_vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM, &vcpu->resume, err);
+        status = vm->driver->state_get(vcpu->driver_vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM,
+                                       &vcpu->resume, err);
     if (!status) {
         uint64_t fs_base = vcpu->resume.system.fs.base, gs_base = vcpu->resume.system.gs.base;
         vcpu->resume.system = vcpu->user.system;
@@ -166,9 +179,23 @@ static void read_frame(const hl__vm *vm, struct fault_frame *frame)
 
 static void copy_registers(struct hl_abi_registers *to, const struct hl__general_state *from)
 {
-    *to = (struct hl_abi_registers){.rax = from->rax, .rbx = from->rbx, .rcx = from->rcx, .rdx = from->rdx, .rsi = from->rsi, .rdi = from->rdi,
-                                    .rbp = from->rbp, .rsp = from->rsp, .r8 = from->r8, .r9 = from->r9, .r10 = from->r10, .r11 = from->r11,
-                                    .r12 = from->r12, .r13 = from->r13, .r14 = from->r14, .r15 = from->r15, .rip = from->rip,
+    *to = (struct hl_abi_registers){.rax = from->rax,
+                                    .rbx = from->rbx,
+                                    .rcx = from->rcx,
+                                    .rdx = from->rdx,
+                                    .rsi = from->rsi,
+                                    .rdi = from->rdi,
+                                    .rbp = from->rbp,
+                                    .rsp = from->rsp,
+                                    .r8 = from->r8,
+                                    .r9 = from->r9,
+                                    .r10 = from->r10,
+                                    .r11 = from->r11,
+                                    .r12 = from->r12,
+                                    .r13 = from->r13,
+                                    .r14 = from->r14,
+                                    .r15 = from->r15,
+                                    .rip = from->rip,
                                     .rflags = from->rflags};
 }
 
@@ -183,13 +210,16 @@ static hl_status decode_fault(hl__vm *vm, struct hl__event *event, hl_error *err
 {
     hl__vcpu *vcpu = &vm->vcpu;
     struct hl__cpu_state *state = &vcpu->resume;
-    hl_status status = vm->driver->state_get(vcpu->driver_vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM, state, err);
+    hl_status status =
+        vm->driver->state_get(vcpu->driver_vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM, state, err);
     if (status)
         return status;
-    uint64_t vector = (state->general.rip - hl__system_address(HL__SYSTEM_STUB)) / HL__STUB_VECTOR_SIZE;
+    uint64_t vector =
+        (state->general.rip - hl__system_address(HL__SYSTEM_STUB)) / HL__STUB_VECTOR_SIZE;
     struct fault_frame frame;
     read_frame(vm, &frame);
-    if ((state->system.cs.selector & 3) != 0 || state->system.cs.dpl != 0 || vector >= HL__STUB_VECTORS) {
+    if ((state->system.cs.selector & 3) != 0 || state->system.cs.dpl != 0 ||
+        vector >= HL__STUB_VECTORS) {
         violation(event, "an exit by the fault port that the stub did not make");
         return HL_OK;
     }
@@ -210,7 +240,8 @@ static hl_status decode_fault(hl__vm *vm, struct hl__event *event, hl_error *err
     return HL_OK;
 }
 
-static hl_status decode(hl__vm *vm, const struct hl__exit *exit, struct hl__event *event, hl_error *err)
+static hl_status decode(hl__vm *vm, const struct hl__exit *exit, struct hl__event *event,
+                        hl_error *err)
 {
     switch (exit->kind) {
     case HL__EXIT_DOORBELL:
@@ -244,7 +275,8 @@ static hl_status decode(hl__vm *vm, const struct hl__exit *exit, struct hl__even
     return HL_OK;
 }
 
-hl_status hl__vcpu_enter(hl__vm *vm, hl__space *space, enum hl__entry entry, hl__control *control, struct hl__event *event, hl_error *err)
+hl_status hl__vcpu_enter(hl__vm *vm, hl__space *space, enum hl__entry entry, hl__control *control,
+                         struct hl__event *event, hl_error *err)
 {
     struct hl__exit exit;
     hl_status status = prepare(vm, space, entry, err);
@@ -261,11 +293,24 @@ void hl__vcpu_resume(hl__vm *vm, const struct hl_abi_registers *registers)
 {
     struct hl__cpu_state *state = &vm->vcpu.resume;
     uint64_t fs_base = state->system.fs.base, gs_base = state->system.gs.base;
-    state->general = (struct hl__general_state){
-        .rax = registers->rax, .rbx = registers->rbx, .rcx = registers->rcx, .rdx = registers->rdx, .rsi = registers->rsi,
-        .rdi = registers->rdi, .rbp = registers->rbp, .rsp = registers->rsp, .r8 = registers->r8, .r9 = registers->r9,
-        .r10 = registers->r10, .r11 = registers->r11, .r12 = registers->r12, .r13 = registers->r13, .r14 = registers->r14,
-        .r15 = registers->r15, .rip = registers->rip, .rflags = registers->rflags};
+    state->general = (struct hl__general_state){.rax = registers->rax,
+                                                .rbx = registers->rbx,
+                                                .rcx = registers->rcx,
+                                                .rdx = registers->rdx,
+                                                .rsi = registers->rsi,
+                                                .rdi = registers->rdi,
+                                                .rbp = registers->rbp,
+                                                .rsp = registers->rsp,
+                                                .r8 = registers->r8,
+                                                .r9 = registers->r9,
+                                                .r10 = registers->r10,
+                                                .r11 = registers->r11,
+                                                .r12 = registers->r12,
+                                                .r13 = registers->r13,
+                                                .r14 = registers->r14,
+                                                .r15 = registers->r15,
+                                                .rip = registers->rip,
+                                                .rflags = registers->rflags};
     state->system = vm->vcpu.user.system;
     state->system.fs.base = fs_base;
     state->system.gs.base = gs_base;

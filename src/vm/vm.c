@@ -9,13 +9,16 @@
 /* The slots of one sandbox never meet. */
 _Static_assert(HL__GPA_RAM + HL_MEMORY_SIZE_MAX <= HL__GPA_END, "RAM fits");
 _Static_assert(HL__GPA_TRANSFER + HL_ABI_TRANSFER_SIZE <= HL__GPA_RAM, "transfer memory fits");
-_Static_assert(HL__GPA_IMAGE + HL_PROGRAM_SIZE_MAX + (UINT64_C(64) << 20) <= HL__GPA_TRANSFER, "the image fits");
+_Static_assert(HL__GPA_IMAGE + HL_PROGRAM_SIZE_MAX + (UINT64_C(64) << 20) <= HL__GPA_TRANSFER,
+               "the image fits");
 
-/* Page tables of a member: the leaves of its RAM twice over (programs scatter their mappings), of its transfer memory, of the guest binary twice, and some for the
- * levels above. A guest that needs more gets ENOMEM. */
+/* Page tables of a member: the leaves of its RAM twice over (programs scatter their mappings), of
+ * its transfer memory, of the guest binary twice, and some for the levels above. A guest that needs
+ * more gets ENOMEM. */
 static uint64_t tables_per_space(const hl__vm *vm)
 {
-    uint64_t large_pages = 2 * vm->config.memory_size + vm->config.transfer_size_max + 2 * vm->program->program_size;
+    uint64_t large_pages =
+        2 * vm->config.memory_size + vm->config.transfer_size_max + 2 * vm->program->program_size;
     return 64 + large_pages / HL__LARGE_PAGE;
 }
 
@@ -24,7 +27,8 @@ static void plan_system_area(hl__vm *vm)
     vm->space_pages = 1 + tables_per_space(vm);
     uint64_t members = vm->config.members_max * vm->space_pages;
     uint64_t first = HL__SYSTEM_TABLES + hl__system_table_pages(HL__SYSTEM_TABLES + members);
-    first += hl__system_table_pages(first + members) - hl__system_table_pages(HL__SYSTEM_TABLES + members);
+    first += hl__system_table_pages(first + members) -
+             hl__system_table_pages(HL__SYSTEM_TABLES + members);
     vm->system_size = (first + members) * HL__PAGE;
 }
 
@@ -39,18 +43,22 @@ static hl_status map_memory(hl__vm *vm, hl_error *err)
     return hl__os_memory_map(vm->ram_size, (void **)&vm->ram, err);
 }
 
-static hl_status add_slot(hl__vm *vm, enum hl__slot slot, uint64_t gpa, void *memory, uint64_t size, uint32_t flags, hl_error *err)
+static hl_status add_slot(hl__vm *vm, enum hl__slot slot, uint64_t gpa, void *memory, uint64_t size,
+                          uint32_t flags, hl_error *err)
 {
     return vm->driver->memory_add(vm->driver_vm, slot, (hl__gpa){gpa}, memory, size, flags, err);
 }
 
 static hl_status add_slots(hl__vm *vm, hl_error *err)
 {
-    hl_status status = add_slot(vm, HL__SLOT_SYSTEM, HL__GPA_SYSTEM, vm->system, vm->system_size, 0, err);
+    hl_status status =
+        add_slot(vm, HL__SLOT_SYSTEM, HL__GPA_SYSTEM, vm->system, vm->system_size, 0, err);
     if (!status)
-        status = add_slot(vm, HL__SLOT_RAM, HL__GPA_RAM, vm->ram, vm->ram_size, vm->config.tracked ? HL__MEMORY_TRACKED : 0, err);
+        status = add_slot(vm, HL__SLOT_RAM, HL__GPA_RAM, vm->ram, vm->ram_size,
+                          vm->config.tracked ? HL__MEMORY_TRACKED : 0, err);
     if (!status)
-        status = add_slot(vm, HL__SLOT_IMAGE, HL__GPA_IMAGE, vm->program->image, vm->program->image_size, HL__MEMORY_READ_ONLY, err);
+        status = add_slot(vm, HL__SLOT_IMAGE, HL__GPA_IMAGE, vm->program->image,
+                          vm->program->image_size, HL__MEMORY_READ_ONLY, err);
     return status;
 }
 
@@ -91,13 +99,15 @@ static void vm_free(hl__vm *vm)
     free(vm->driver_vm);
     hl__context_unmap(vm->context, vm->system, vm->system_size);
     hl__context_unmap(vm->context, vm->ram, vm->ram_size);
-    hl__context_unmap(vm->context, vm->transfer, vm->config.transfer_size_max * vm->config.members_max);
+    hl__context_unmap(vm->context, vm->transfer,
+                      vm->config.transfer_size_max * vm->config.members_max);
     hl_program_free(vm->program);
     hl__context_unref(vm->context);
     free(vm);
 }
 
-hl_status hl__vm_new(hl_context *context, hl_program *program, const hl__vm_config *config, hl__vm **out, hl_error *err)
+hl_status hl__vm_new(hl_context *context, hl_program *program, const hl__vm_config *config,
+                     hl__vm **out, hl_error *err)
 {
     hl__vm *vm = calloc(1, sizeof *vm);
     if (!vm)
@@ -114,7 +124,8 @@ hl_status hl__vm_new(hl_context *context, hl_program *program, const hl__vm_conf
     vm->shim = program->image;
     vm->references = 1;
     plan_system_area(vm);
-    if ((status = map_memory(vm, err)) || (status = create(vm, err)) || (status = add_slots(vm, err))) {
+    if ((status = map_memory(vm, err)) || (status = create(vm, err)) ||
+        (status = add_slots(vm, err))) {
         vm_free(vm);
         return status;
     }

@@ -1,6 +1,7 @@
 /*
- * A VM is a place where address spaces run: memory slots, the system area, one vCPU. It knows nothing of calls or snapshots.
- * With one member it is a sandbox's own; with several they share vCPU, system area and the guest binary, never memory.
+ * A VM is a place where address spaces run: memory slots, the system area, one vCPU. It knows
+ * nothing of calls or snapshots. With one member it is a sandbox's own; with several they share
+ * vCPU, system area and the guest binary, never memory.
  */
 #ifndef HL_VM_VM_H
 #define HL_VM_VM_H
@@ -18,8 +19,10 @@ typedef struct hl__vm_config {
     uint64_t memory_size;       /* RAM of each member, page multiple */
     uint64_t transfer_size_max; /* most transfer memory of a member, page multiple */
     uint32_t members_max;
-    bool tracked;               /* record dirtied RAM from the start */
-    const hl__os_file *ram_file;/* members' RAM starts as a private copy of this file's first memory_size bytes (one member only); NULL: zero */
+    bool tracked; /* record dirtied RAM from the start */
+    /* members' RAM starts as a private copy of this file's first memory_size bytes (one member
+     * only); NULL: zero */
+    const hl__os_file *ram_file;
 } hl__vm_config;
 
 /* What ended an entry into the guest. */
@@ -41,16 +44,19 @@ struct hl__event {
 enum hl__entry {
     HL__ENTRY_CONTINUE = 0, /* behind the OUT that made the last exit; nothing is set */
     HL__ENTRY_START = 1,    /* at the shim's start */
-    HL__ENTRY_WAKE = 2,     /* at the shim's wake-up code: after a restore, or when another member ran meanwhile */
-    HL__ENTRY_STATE = 3     /* with the registers in hl__vcpu::resume */
+    /* at the shim's wake-up code: after a restore, or when another member ran meanwhile */
+    HL__ENTRY_WAKE = 2,
+    HL__ENTRY_STATE = 3 /* with the registers in hl__vcpu::resume */
 };
 
 typedef struct hl__vcpu {
     void *driver_vcpu;
-    struct hl__space *current;     /* whose registers it holds */
-    bool out_pending;              /* the last exit was a plain hypercall: setting registers abandons the rest of it */
-    struct hl__cpu_state user;     /* constant part of user-mode state: segments, control registers */
-    struct hl__cpu_state resume;   /* HL__ENTRY_STATE */
+    struct hl__space *current; /* whose registers it holds */
+    /* the last exit was a plain hypercall: setting registers abandons the rest of it */
+    bool out_pending;
+    /* constant part of user-mode state: segments, control registers */
+    struct hl__cpu_state user;
+    struct hl__cpu_state resume; /* HL__ENTRY_STATE */
 } hl__vcpu;
 
 typedef struct hl__vm {
@@ -63,16 +69,18 @@ typedef struct hl__vm {
     const struct hl_abi_shim_image *shim;
     uint8_t *system;
     uint64_t system_size;
-    uint64_t space_pages;          /* pages of the system slot per member: wake page and tables */
+    uint64_t space_pages; /* pages of the system slot per member: wake page and tables */
     uint8_t *ram;
     uint64_t ram_size;
-    uint8_t *transfer;             /* NULL until first needed */
+    uint8_t *transfer; /* NULL until first needed */
     uint32_t member_count;
-    uint32_t references;           /* members, and the maker; a VM and its members belong to one thread at a time */
+    /* members, and the maker; a VM and its members belong to one thread at a time */
+    uint32_t references;
     hl__vcpu vcpu;
 } hl__vm;
 
-hl_status hl__vm_new(hl_context *context, hl_program *program, const hl__vm_config *config, hl__vm **vm, hl_error *err);
+hl_status hl__vm_new(hl_context *context, hl_program *program, const hl__vm_config *config,
+                     hl__vm **vm, hl_error *err);
 void hl__vm_unref(hl__vm *vm); /* NULL is fine */
 
 /* Adds the slot for transfer memory, once. */
@@ -93,10 +101,13 @@ static inline uint64_t hl__system_address(uint64_t page)
 hl_status hl__vcpu_new(hl__vm *vm, hl_error *err);
 void hl__vcpu_free(hl__vm *vm);
 
-/* Enters the address space and says what ended it. Makes pending removals of rights effective first. */
-hl_status hl__vcpu_enter(hl__vm *vm, struct hl__space *space, enum hl__entry entry, hl__control *control, struct hl__event *event, hl_error *err);
+/* Enters the address space and says what ended it. Makes pending removals of rights effective
+ * first. */
+hl_status hl__vcpu_enter(hl__vm *vm, struct hl__space *space, enum hl__entry entry,
+                         hl__control *control, struct hl__event *event, hl_error *err);
 
-/* After HL__EVENT_FAULT: prepares HL__ENTRY_STATE to go on with `registers`, or at another instruction with zeroed registers. */
+/* After HL__EVENT_FAULT: prepares HL__ENTRY_STATE to go on with `registers`, or at another
+ * instruction with zeroed registers. */
 void hl__vcpu_resume(hl__vm *vm, const struct hl_abi_registers *registers);
 void hl__vcpu_redirect(hl__vm *vm, uint64_t instruction_pointer);
 

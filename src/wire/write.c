@@ -23,7 +23,8 @@ static unsigned char *write_head(unsigned char *out, unsigned type, unsigned fla
     return out + sizeof head;
 }
 
-/* The host reads what is referred to where it lies; a page that was never touched is not there yet. */
+/* The host reads what is referred to where it lies; a page that was never touched is not there yet.
+ */
 static void touch_span(const hl_span *span)
 {
     const volatile char *data = span->data;

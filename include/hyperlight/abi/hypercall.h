@@ -1,16 +1,18 @@
 /*
  * The host/guest contract: hypercalls and the structures in shared memory.
  *
- * Freestanding C, fixed-width fields, used unchanged by host, shim and SDK. Every structure that the guest can write is hostile:
- * the host copies it once and validates the copy. Numbers are little-endian. "Address" means an address in the guest's
- * address space; "offset" an offset into the sandbox's RAM.
+ * Freestanding C, fixed-width fields, used unchanged by host, shim and SDK. Every structure that
+ * the guest can write is hostile: the host copies it once and validates the copy. Numbers are
+ * little-endian. "Address" means an address in the guest's address space; "offset" an offset into
+ * the sandbox's RAM.
  */
 #ifndef HYPERLIGHT_ABI_HYPERCALL_H
 #define HYPERLIGHT_ABI_HYPERCALL_H
 
 #include <stdint.h>
 
-/* Versions of this contract that a shim and an SDK of this source speak; the host checks them at the first hypercall. */
+/* Versions of this contract that a shim and an SDK of this source speak; the host checks them at
+ * the first hypercall. */
 #define HL_ABI_VERSION_MIN 1
 #define HL_ABI_VERSION_MAX 1
 
@@ -19,37 +21,45 @@
 #define HL_ABI_PAGE_SIZE 4096u
 
 /*
- * Hypercalls: a 32-bit OUT of the operation's number to the call port. Arguments and result lie in hl_abi_mailbox::call.
- * Results: 0 or a count on success, a negated Linux errno on failure, unless said otherwise.
+ * Hypercalls: a 32-bit OUT of the operation's number to the call port. Arguments and result lie in
+ * hl_abi_mailbox::call. Results: 0 or a count on success, a negated Linux errno on failure, unless
+ * said otherwise.
  */
 enum hl_abi_op {
-    /* The guest rests for its next call. arg0: hl_abi_outcome of the call it just served; arg1, arg2: address and size of
-     * the message that goes with it (wire.h). Result: HL_ABI_WAKE_*, and hl_abi_mailbox::request is set. */
+    /* The guest rests for its next call. arg0: hl_abi_outcome of the call it just served; arg1,
+     * arg2: address and size of the message that goes with it (wire.h). Result: HL_ABI_WAKE_*, and
+     * hl_abi_mailbox::request is set. */
     HL_ABI_OP_REST = 1,
-    /* Declares the exported functions, once, before the first rest. arg0, arg1: address and size of an EXPORTS message;
-     * arg2, arg3: least and greatest version of the SDK. */
+    /* Declares the exported functions, once, before the first rest. arg0, arg1: address and size of
+     * an EXPORTS message; arg2, arg3: least and greatest version of the SDK. */
     HL_ABI_OP_EXPORT = 2,
-    /* Calls a host function. arg0, arg1: address and size of a CALL message. Result: hl_abi_outcome; hl_abi_mailbox::request
-     * is the answer's place. */
+    /* Calls a host function. arg0, arg1: address and size of a CALL message. Result:
+     * hl_abi_outcome; hl_abi_mailbox::request is the answer's place. */
     HL_ABI_OP_HOST_CALL = 3,
-    /* The program ended. arg0: exit code; arg1: fatal signal or 0; arg2: HL_ABI_EXIT_* flags; arg3: vector of the fault or
-     * HL_ABI_NO_VECTOR; arg4: fault address; arg5: instruction pointer. Never answered. */
+    /* The program ended. arg0: exit code; arg1: fatal signal or 0; arg2: HL_ABI_EXIT_* flags; arg3:
+     * vector of the fault or HL_ABI_NO_VECTOR; arg4: fault address; arg5: instruction pointer.
+     * Never answered. */
     HL_ABI_OP_EXIT = 4,
-    /* Changes the address space. arg0, arg1: address and number of hl_abi_edit, at most HL_ABI_EDITS_MAX. All or nothing.
+    /* Changes the address space. arg0, arg1: address and number of hl_abi_edit, at most
+     * HL_ABI_EDITS_MAX. All or nothing.
      * -EINVAL: refused range; -ENOMEM: no page tables left. */
     HL_ABI_OP_EDIT = 5,
-    /* Output. arg0: 1 or 2; arg1, arg2: address and size, at most HL_ABI_IO_SIZE_MAX. Result: bytes taken. */
+    /* Output. arg0: 1 or 2; arg1, arg2: address and size, at most HL_ABI_IO_SIZE_MAX. Result: bytes
+     * taken. */
     HL_ABI_OP_WRITE = 6,
-    /* Input. arg0, arg1: address and size of a buffer, at most HL_ABI_IO_SIZE_MAX. Result: bytes given, 0 at the end. */
+    /* Input. arg0, arg1: address and size of a buffer, at most HL_ABI_IO_SIZE_MAX. Result: bytes
+     * given, 0 at the end. */
     HL_ABI_OP_READ = 7,
-    /* A log line. arg0: hl_log_level; arg1, arg2: address and size of its text, at most HL_ABI_LOG_SIZE_MAX;
-     * arg3: 0 from the program, 1 from the shim. */
+    /* A log line. arg0: hl_log_level; arg1, arg2: address and size of its text, at most
+     * HL_ABI_LOG_SIZE_MAX; arg3: 0 from the program, 1 from the shim. */
     HL_ABI_OP_LOG = 8,
     /* Sleeps arg0 ns, or until the call is cancelled. */
     HL_ABI_OP_SLEEP = 9,
-    /* The program could not be loaded. arg0: hl_abi_refusal; arg1, arg2: address and size of a text. Never answered. */
+    /* The program could not be loaded. arg0: hl_abi_refusal; arg1, arg2: address and size of a
+     * text. Never answered. */
     HL_ABI_OP_REFUSE = 10,
-    /* First hypercall of all. arg0, arg1: least and greatest version of the shim. Anything else first is a violation. */
+    /* First hypercall of all. arg0, arg1: least and greatest version of the shim. Anything else
+     * first is a violation. */
     HL_ABI_OP_HELLO = 11,
     HL_ABI_OP_COUNT = 12
 };
@@ -60,23 +70,26 @@ enum hl_abi_op {
 #define HL_ABI_REFUSAL_TEXT_MAX 256
 #define HL_ABI_NO_VECTOR 0xffffffffu
 
-/* What a call came to, in HL_ABI_OP_REST and as the result of HL_ABI_OP_HOST_CALL. The message is: OK: the result, one value; ERROR and the others: a
- * text, one string. */
+/* What a call came to, in HL_ABI_OP_REST and as the result of HL_ABI_OP_HOST_CALL. The message is:
+ * OK: the result, one value; ERROR and the others: a text, one string. */
 enum hl_abi_outcome {
-    HL_ABI_OUTCOME_NONE = 0,      /* rest: the first one, no call was served, no message */
+    HL_ABI_OUTCOME_NONE = 0, /* rest: the first one, no call was served, no message */
     HL_ABI_OUTCOME_OK = 1,
-    HL_ABI_OUTCOME_ERROR = 2,     /* the function failed */
-    HL_ABI_OUTCOME_UNKNOWN = 3,   /* no function of that name */
-    HL_ABI_OUTCOME_MISMATCH = 4,  /* the arguments do not fit its signature */
-    HL_ABI_OUTCOME_TOO_LARGE = 5, /* host call: the request, rest: the reply does not fit (out of guest memory while encoding) */
-    HL_ABI_OUTCOME_ANSWER_TOO_LARGE = 6, /* host call: the host function's reply exceeds the limit */
-    HL_ABI_OUTCOME_INVALID = 7,   /* host call: the message was malformed */
+    HL_ABI_OUTCOME_ERROR = 2,    /* the function failed */
+    HL_ABI_OUTCOME_UNKNOWN = 3,  /* no function of that name */
+    HL_ABI_OUTCOME_MISMATCH = 4, /* the arguments do not fit its signature */
+    /* host call: the request, rest: the reply does not fit (out of guest memory while encoding) */
+    HL_ABI_OUTCOME_TOO_LARGE = 5,
+    /* host call: the host function's reply exceeds the limit */
+    HL_ABI_OUTCOME_ANSWER_TOO_LARGE = 6,
+    HL_ABI_OUTCOME_INVALID = 7, /* host call: the message was malformed */
     HL_ABI_OUTCOME_COUNT = 8
 };
 
 /* Results of HL_ABI_OP_REST, as bits. */
-#define HL_ABI_WAKE_CALL 1u     /* a request is there */
-#define HL_ABI_WAKE_RESTORED 2u /* the generation in the wake record changed: run the restore hooks */
+#define HL_ABI_WAKE_CALL 1u /* a request is there */
+/* the generation in the wake record changed: run the restore hooks */
+#define HL_ABI_WAKE_RESTORED 2u
 
 #define HL_ABI_EXIT_MEMORY_REFUSED 1u /* an allocation was refused for want of memory before */
 
@@ -86,33 +99,41 @@ enum hl_abi_refusal {
     HL_ABI_REFUSAL_MACHINE = 2,     /* another architecture, class or byte order */
     HL_ABI_REFUSAL_INTERPRETER = 3, /* dynamically linked; the text names the interpreter */
     HL_ABI_REFUSAL_TOO_LARGE = 4,   /* does not fit into memory */
-    HL_ABI_REFUSAL_MEMORY = 5,      /* memory ran out later: a touched page could not be backed (any time, not only while loading) */
+    /* memory ran out later: a touched page could not be backed (any time, not only while
+     * loading) */
+    HL_ABI_REFUSAL_MEMORY = 5,
     HL_ABI_REFUSAL_COUNT = 6
 };
 
-/* One change of the address space: `page_count` pages from `address` on become what `source` and `rights` say. */
+/* One change of the address space: `page_count` pages from `address` on become what `source` and
+ * `rights` say. */
 struct hl_abi_edit {
     uint64_t address;    /* page-aligned */
     uint64_t page_count; /* at least 1 */
-    uint64_t offset;     /* page-aligned; where in the source; 0 with HL_ABI_SOURCE_NONE and _KEEP */
-    uint32_t source;     /* hl_abi_source */
-    uint32_t rights;     /* HL_ABI_RIGHT_*; 0 with HL_ABI_SOURCE_NONE */
+    /* page-aligned; where in the source; 0 with HL_ABI_SOURCE_NONE and _KEEP */
+    uint64_t offset;
+    uint32_t source; /* hl_abi_source */
+    uint32_t rights; /* HL_ABI_RIGHT_*; 0 with HL_ABI_SOURCE_NONE */
 };
 HL_ABI_ASSERT(sizeof(struct hl_abi_edit) == 32);
 
 enum hl_abi_source {
-    HL_ABI_SOURCE_NONE = 0,    /* not present: an access faults. Pages already so are fine. */
-    HL_ABI_SOURCE_RAM = 1,     /* the sandbox's RAM at `offset`, beyond the part the host reserved */
+    HL_ABI_SOURCE_NONE = 0, /* not present: an access faults. Pages already so are fine. */
+    /* the sandbox's RAM at `offset`, beyond the part the host reserved */
+    HL_ABI_SOURCE_RAM = 1,
     HL_ABI_SOURCE_PROGRAM = 2, /* the guest binary at `offset`; never writable */
-    HL_ABI_SOURCE_KEEP = 3     /* what is mapped there now, with new rights; pages that are not present stay so */
+    /* what is mapped there now, with new rights; pages that are not present stay so */
+    HL_ABI_SOURCE_KEEP = 3
 };
 
-#define HL_ABI_RIGHT_READ 1u    /* implied by the others */
+#define HL_ABI_RIGHT_READ 1u /* implied by the others */
 #define HL_ABI_RIGHT_WRITE 2u
 #define HL_ABI_RIGHT_EXECUTE 4u
-#define HL_ABI_RIGHT_POPULATE 8u /* hint with HL_ABI_SOURCE_RAM: the pages are about to be touched */
+/* hint with HL_ABI_SOURCE_RAM: the pages are about to be touched */
+#define HL_ABI_RIGHT_POPULATE 8u
 
-/* What the host writes once, for the shim's start. Strings are NUL-terminated, argv first, then the environment. */
+/* What the host writes once, for the shim's start. Strings are NUL-terminated, argv first, then the
+ * environment. */
 struct hl_abi_boot {
     uint32_t magic; /* HL_ABI_BOOT_MAGIC */
     uint32_t version;
@@ -121,8 +142,8 @@ struct hl_abi_boot {
     uint64_t ram_free_offset; /* the shim owns RAM from here on */
     uint32_t argument_count;
     uint32_t environment_count;
-    uint32_t strings_size;    /* bytes of `strings` */
-    uint32_t flags;           /* HL_ABI_BOOT_* */
+    uint32_t strings_size; /* bytes of `strings` */
+    uint32_t flags;        /* HL_ABI_BOOT_* */
     uint32_t reserved[4];
     char strings[];
 };
@@ -130,15 +151,18 @@ HL_ABI_ASSERT(sizeof(struct hl_abi_boot) == 64);
 #define HL_ABI_BOOT_MAGIC 0x424c4831u /* "1HLB" */
 #define HL_ABI_BOOT_TRACE 1u          /* report system calls that are not served */
 
-/* A host-owned, guest-readable page: the one thing that differs after a restore. It also holds what depends on the machine. */
+/* A host-owned, guest-readable page: the one thing that differs after a restore. It also holds what
+ * depends on the machine. */
 struct hl_abi_wake {
-    uint64_t generation;    /* unique for each start, restore and sandbox from a snapshot, within a process and very likely between processes */
-    uint64_t tsc_base;      /* time-stamp counter when the times below were taken */
-    uint64_t monotonic_ns;  /* never runs backwards within one generation */
-    uint64_t realtime_ns;   /* since 1970 */
-    uint32_t tsc_multiplier;/* ns = (ticks * tsc_multiplier) >> tsc_shift, in 128 bits */
+    /* unique for each start, restore and sandbox from a snapshot, within a process and very
+     * likely between processes */
+    uint64_t generation;
+    uint64_t tsc_base;       /* time-stamp counter when the times below were taken */
+    uint64_t monotonic_ns;   /* never runs backwards within one generation */
+    uint64_t realtime_ns;    /* since 1970 */
+    uint32_t tsc_multiplier; /* ns = (ticks * tsc_multiplier) >> tsc_shift, in 128 bits */
     uint32_t tsc_shift;
-    uint64_t sequence;      /* even: the record is whole. Odd never seen by a guest that runs. */
+    uint64_t sequence; /* even: the record is whole. Odd never seen by a guest that runs. */
     uint8_t seed[32];
     uint32_t syscall_stays; /* machine: 1 if `syscall` keeps user mode (PVM) */
     uint32_t reserved[7];
@@ -178,20 +202,22 @@ struct hl_abi_place {
 
 #define HL_ABI_INLINE_SIZE (4u * HL_ABI_PAGE_SIZE - 256u)
 
-/* Shared page(s) at HL_ABI_MAILBOX_ADDRESS, readable and writable by the guest. Small messages to the guest lie in `inline_message`,
- * larger ones in transfer memory. */
+/* Shared page(s) at HL_ABI_MAILBOX_ADDRESS, readable and writable by the guest. Small messages to
+ * the guest lie in `inline_message`, larger ones in transfer memory. */
 struct hl_abi_mailbox {
     struct hl_abi_call call;
     struct hl_abi_place request;
     struct hl_abi_fault fault;
     uint8_t reserved[16];
-    uint8_t inline_message[HL_ABI_INLINE_SIZE]; /* starts on the page of the fields above: a small call dirties one page */
+    /* starts on the page of the fields above: a small call dirties one page */
+    uint8_t inline_message[HL_ABI_INLINE_SIZE];
 };
 HL_ABI_ASSERT(sizeof(struct hl_abi_mailbox) == 4 * HL_ABI_PAGE_SIZE);
 
 /*
- * The shim's door for the SDK: its address comes in the auxiliary vector under HL_ABI_AT_SHIM. Absent: not inside a micro VM.
- * `call` performs one hypercall (REST, EXPORT, HOST_CALL, LOG only; the shim refuses others with -EINVAL) and returns its result.
+ * The shim's door for the SDK: its address comes in the auxiliary vector under HL_ABI_AT_SHIM.
+ * Absent: not inside a micro VM. `call` performs one hypercall (REST, EXPORT, HOST_CALL, LOG only;
+ * the shim refuses others with -EINVAL) and returns its result.
  */
 struct hl_abi_shim {
     uint32_t magic; /* HL_ABI_SHIM_MAGIC */

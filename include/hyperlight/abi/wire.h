@@ -1,17 +1,20 @@
 /*
  * The encoding of messages that cross the boundary. Both sides treat what they receive as hostile.
  *
- * Everything is aligned to 8 bytes, little-endian. A message is a hl_wire_head followed by `count` items; what they are depends on the kind:
+ * Everything is aligned to 8 bytes, little-endian. A message is a hl_wire_head followed by `count`
+ * items; what they are depends on the kind:
  *   CALL     a string (the function's name), then the arguments
  *   VALUE    one value
- *   EXPORTS  per function: a string (name), then null (no signature) or bytes (types: result first, then parameters, one byte each)
+ * EXPORTS  per function: a string (name), then null (no signature) or bytes (types: result first,
+ * then parameters, one byte each)
  *
  * A value is a hl_wire_value followed by its payload, padded with zeroes to 8 bytes:
  *   null, bool, numbers     no payload; `data` holds the bits, zero-extended
  *   string, bytes           `data` = size; the bytes and one NUL
  *   list                    `data` = count; the items
  *   map                     `data` = count; per entry a string (key), then a value
- *   with HL_WIRE_REFERENCE  (string and bytes in messages from the guest only) `data` = size; payload: the guest address, 8 bytes. The host copies the
+ * with HL_WIRE_REFERENCE  (string and bytes in messages from the guest only) `data` = size;
+ * payload: the guest address, 8 bytes. The host copies the
  *                           bytes from there; no NUL is needed there.
  */
 #ifndef HYPERLIGHT_ABI_WIRE_H

@@ -1,6 +1,7 @@
 /*
- * Input and output of the host application's own descriptors, which may be pipes that nobody reads: never blocks beyond a deadline, raises no
- * signal, and changes no flag of a descriptor, since others share it.
+ * Input and output of the host application's own descriptors, which may be pipes that nobody reads:
+ * never blocks beyond a deadline, raises no signal, and changes no flag of a descriptor, since
+ * others share it.
  */
 #define _GNU_SOURCE
 #include "os/os.h"
@@ -26,7 +27,8 @@ struct channel {
     bool never_waits; /* a file or block device: always ready */
 };
 
-/* The mode is compared because opening asks for the file's permissions, not for what this descriptor may do. */
+/* The mode is compared because opening asks for the file's permissions, not for what this
+ * descriptor may do. */
 static int open_again(int descriptor, int access)
 {
     int mode = fcntl(descriptor, F_GETFL) & O_ACCMODE;
@@ -64,7 +66,8 @@ static void time_left(uint64_t until_ns, struct timespec *left)
     left->tv_nsec = (long)(rest % 1000000000);
 }
 
-/* 0 if the descriptor is ready (or broken, which using it will tell), -EAGAIN if the time is up, -EINTR after a signal. */
+/* 0 if the descriptor is ready (or broken, which using it will tell), -EAGAIN if the time is up,
+ * -EINTR after a signal. */
 static int wait_ready(int descriptor, short events, uint64_t until_ns, const sigset_t *mask)
 {
     struct pollfd poll = {.fd = descriptor, .events = events};
@@ -87,7 +90,8 @@ int hl__os_descriptor_wait(int descriptor, short events, int signal)
     return wait_ready(descriptor, events, UINT64_MAX, &mask);
 }
 
-/* Signals that a write may raise on its thread: a reader that is gone, and a file over RLIMIT_FSIZE. */
+/* Signals that a write may raise on its thread: a reader that is gone, and a file over
+ * RLIMIT_FSIZE. */
 struct quiet {
     sigset_t signals, before, pending;
 };
@@ -133,7 +137,8 @@ static ssize_t channel_write(const struct channel *channel, const void *data, si
         return write_quietly(channel->descriptor, data, size);
     if (channel->own >= 0)
         return write_quietly(channel->own, data, size);
-    /* A pipe that is ready takes this much without blocking, unless someone else fills it in this very moment. */
+    /* A pipe that is ready takes this much without blocking, unless someone else fills it in this
+     * very moment. */
     return write_quietly(channel->descriptor, data, size < PIPE_BUF ? size : PIPE_BUF);
 }
 
@@ -144,7 +149,8 @@ static ssize_t channel_read(const struct channel *channel, void *data, size_t si
     return read(channel->own >= 0 ? channel->own : channel->descriptor, data, size);
 }
 
-/* It was ready, and someone else was faster: 0 if there is time to try again, after a pause, since readiness may be wrong for long. */
+/* It was ready, and someone else was faster: 0 if there is time to try again, after a pause, since
+ * readiness may be wrong for long. */
 static int pause_busy(uint64_t until_ns)
 {
     static const struct timespec pause = {0, 200000};

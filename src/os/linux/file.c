@@ -70,7 +70,8 @@ hl_status hl__os_file_seal(hl__os_file file, hl_error *err)
 hl_status hl__os_file_map(hl__os_file file, uint64_t offset, size_t size, bool writable,
                           void **address, hl_error *err)
 {
-    /* MAP_PRIVATE for reading too: it shows the file's own pages, and before Linux 6.7 a sealed file cannot be mapped MAP_SHARED. */
+    /* MAP_PRIVATE for reading too: it shows the file's own pages, and before Linux 6.7 a sealed
+     * file cannot be mapped MAP_SHARED. */
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
     return hl__linux_map(size, protection, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, offset,
                          address, err);

@@ -1,4 +1,5 @@
-/* Anonymous memory. Ranges that a VM may map are never unmapped needlessly: each unmapping walks every VM of the process. */
+/* Anonymous memory. Ranges that a VM may map are never unmapped needlessly: each unmapping walks
+ * every VM of the process. */
 #define _GNU_SOURCE
 #include "os/linux/mapping.h"
 #include "os/os.h"
@@ -42,8 +43,8 @@ static void *reserve_aligned(size_t size)
     return start + before;
 }
 
-/* Where the last aligned mapping went: the place below it is likely free, and a mapping there needs no unmapping of edges.
- * A gap stays between the two. */
+/* Where the last aligned mapping went: the place below it is likely free, and a mapping there needs
+ * no unmapping of edges. A gap stays between the two. */
 static atomic_uintptr_t lowest_aligned;
 
 static void *map_below_last(size_t size, int protection, int flags, int descriptor, off_t offset)

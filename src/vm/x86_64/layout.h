@@ -8,8 +8,8 @@
 #define HL__PAGE ((uint64_t)HL_ABI_PAGE_SIZE)
 #define HL__LARGE_PAGE (UINT64_C(2) << 20)
 
-/* Memory slots and their guest-physical addresses: above 4 GiB, away from everything that hypervisors place by tradition, and below 64 GiB, which a vCPU without
- * CPUID can address. */
+/* Memory slots and their guest-physical addresses: above 4 GiB, away from everything that
+ * hypervisors place by tradition, and below 64 GiB, which a vCPU without CPUID can address. */
 enum hl__slot { HL__SLOT_SYSTEM = 0, HL__SLOT_RAM = 1, HL__SLOT_IMAGE = 2, HL__SLOT_TRANSFER = 3 };
 #define HL__GPA_SYSTEM UINT64_C(0x100000000)
 #define HL__GPA_IMAGE UINT64_C(0x180000000)
@@ -17,7 +17,8 @@ enum hl__slot { HL__SLOT_SYSTEM = 0, HL__SLOT_RAM = 1, HL__SLOT_IMAGE = 2, HL__S
 #define HL__GPA_RAM UINT64_C(0x400000000)
 #define HL__GPA_END UINT64_C(0x1000000000)
 
-/* Pages of the system slot. Mapped one to one at HL_ABI_SYSTEM_ADDRESS, for the supervisor only, except for the wake pages, which hold seeds. */
+/* Pages of the system slot. Mapped one to one at HL_ABI_SYSTEM_ADDRESS, for the supervisor only,
+ * except for the wake pages, which hold seeds. */
 enum hl__system_page {
     HL__SYSTEM_GDT = 0,
     HL__SYSTEM_IDT = 1,
@@ -25,7 +26,8 @@ enum hl__system_page {
     HL__SYSTEM_SYSCALL = 3, /* guest/stub/stub.S knows that it follows the stub */
     HL__SYSTEM_TSS = 4,
     HL__SYSTEM_FAULT_STACK = 7,
-    HL__SYSTEM_TABLES = 8   /* page tables of the system area itself, then per member: its wake page and its tables */
+    /* page tables of the system area itself, then per member: its wake page and its tables */
+    HL__SYSTEM_TABLES = 8
 };
 #define HL__TSS_PAGES 3
 

@@ -1,4 +1,5 @@
-/* The system area of a VM: descriptor tables, TSS, stub, and the tables that map them for the supervisor. */
+/* The system area of a VM: descriptor tables, TSS, stub, and the tables that map them for the
+ * supervisor. */
 #ifndef HL_VM_X86_64_SYSTEM_AREA_H
 #define HL_VM_X86_64_SYSTEM_AREA_H
 

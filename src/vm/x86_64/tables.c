@@ -6,7 +6,8 @@ static unsigned table_index(uint64_t address, int level)
     return (unsigned)(address >> (12 + 9 * (level - 1))) & (HL__TABLE_ENTRIES - 1);
 }
 
-/* Number of the space's own table that an entry points to; UINT32_MAX for tables that all members share. */
+/* Number of the space's own table that an entry points to; UINT32_MAX for tables that all members
+ * share. */
 static uint32_t table_below(const hl__space *space, uint64_t entry)
 {
     uint64_t gpa = entry & HL__PTE_ADDRESS;
@@ -19,7 +20,8 @@ uint64_t *hl__tables_find(const hl__space *space, uint64_t address, int *level)
 {
     uint32_t table = 0;
     if (address >> 47)
-        return NULL; /* not user mode's half: the bits above would be ignored here, but fault there */
+        /* not user mode's half: the bits above would be ignored here, but fault there */
+        return NULL;
     for (*level = 4; table != UINT32_MAX; --*level) {
         uint64_t *entry = &hl__table_entries(space, table)[table_index(address, *level)];
         if (!(*entry & HL__PTE_PRESENT))
@@ -58,16 +60,18 @@ uint64_t *hl__tables_make(hl__space *space, uint64_t address, int level, uint32_
 static bool counts_as_memory(const hl__space *space, uint64_t entry)
 {
     uint64_t gpa = entry & HL__PTE_ADDRESS;
-    return (entry & HL__PTE_PRESENT) && (hl__space_owns_ram(space, gpa) || hl__space_owns_transfer(space, gpa));
+    return (entry & HL__PTE_PRESENT) &&
+           (hl__space_owns_ram(space, gpa) || hl__space_owns_transfer(space, gpa));
 }
 
-/* Whether something that the old entry allowed is forbidden, or lies elsewhere, with the new one. */
+/* Whether something that the old entry allowed is forbidden, or lies elsewhere, with the new one.
+ */
 static bool takes_away(uint64_t old, uint64_t value)
 {
     if (!(old & HL__PTE_PRESENT))
         return false;
-    return !(value & HL__PTE_PRESENT) || ((old ^ value) & HL__PTE_ADDRESS) || (old & ~value & HL__PTE_WRITE) ||
-           (value & ~old & HL__PTE_NO_EXECUTE);
+    return !(value & HL__PTE_PRESENT) || ((old ^ value) & HL__PTE_ADDRESS) ||
+           (old & ~value & HL__PTE_WRITE) || (value & ~old & HL__PTE_NO_EXECUTE);
 }
 
 void hl__tables_set(hl__space *space, uint32_t table, uint64_t *entry, uint64_t value)
@@ -89,8 +93,8 @@ static uint64_t range_end(uint64_t address, uint64_t span, uint64_t end)
     return next < end ? next : end;
 }
 
-static void each_in_table(hl__space *space, uint32_t table, int level, uint64_t address, uint64_t end, hl__tables_visit visit,
-                          void *user)
+static void each_in_table(hl__space *space, uint32_t table, int level, uint64_t address,
+                          uint64_t end, hl__tables_visit visit, void *user)
 {
     uint64_t span = hl__level_span(level);
     for (uint64_t next; address < end; address = next) {
@@ -108,7 +112,8 @@ static void each_in_table(hl__space *space, uint32_t table, int level, uint64_t 
     }
 }
 
-void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count, hl__tables_visit visit, void *user)
+void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count,
+                     hl__tables_visit visit, void *user)
 {
     each_in_table(space, 0, 4, address, address + page_count * HL__PAGE, visit, user);
 }
@@ -178,14 +183,16 @@ static uint64_t relocate(const struct relocation *from, uint64_t entry)
     return entry;
 }
 
-static void table_load(hl__space *space, uint32_t table, const uint64_t *saved, const struct relocation *from)
+static void table_load(hl__space *space, uint32_t table, const uint64_t *saved,
+                       const struct relocation *from)
 {
     uint64_t *entries = hl__table_entries(space, table);
     for (unsigned i = 0; i < HL__TABLE_ENTRIES; i++)
         hl__tables_set(space, table, &entries[i], saved ? relocate(from, saved[i]) : 0);
 }
 
-void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_count, uint64_t saved_tables_gpa, uint64_t saved_ram_gpa,
+void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_count,
+                           uint64_t saved_tables_gpa, uint64_t saved_ram_gpa,
                            uint64_t saved_wake_gpa, const uint64_t *edited)
 {
     struct relocation from = {saved_tables_gpa, saved_ram_gpa, saved_wake_gpa, saved_count, space};
@@ -194,9 +201,12 @@ void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_c
     for (uint32_t table = 0; table < count; table++) {
         if (edited && !hl__bitmap_get(edited, table))
             continue;
-        const uint64_t *source = table < saved_count ? (const uint64_t *)((const uint8_t *)saved + table * HL__PAGE) : NULL;
+        const uint64_t *source = table < saved_count
+                                     ? (const uint64_t *)((const uint8_t *)saved + table * HL__PAGE)
+                                     : NULL;
         table_load(space, table, source, &from);
-        /* A table that is no longer linked may be linked elsewhere later: what was derived from it must go. */
+        /* A table that is no longer linked may be linked elsewhere later: what was derived from it
+         * must go. */
         if (!source)
             hl__space_table_stale(space, table);
     }

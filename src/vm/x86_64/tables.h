@@ -6,7 +6,8 @@
 
 #define HL__TABLE_ENTRIES 512
 
-/* Span of addresses that one entry of a level covers: level 1 is a page, level 4 an entry of the root. */
+/* Span of addresses that one entry of a level covers: level 1 is a page, level 4 an entry of the
+ * root. */
 static inline uint64_t hl__level_span(int level)
 {
     return HL__PAGE << (9 * (level - 1));
@@ -20,7 +21,8 @@ static inline uint64_t *hl__table_entries(const hl__space *space, uint32_t table
 /* The leaf that maps an address, whatever its level (*level), or NULL. */
 uint64_t *hl__tables_find(const hl__space *space, uint64_t address, int *level);
 
-/* The entry at `level` for an address, with the tables above it made as needed; *table is the number of the table that holds it. NULL: no table left. */
+/* The entry at `level` for an address, with the tables above it made as needed; *table is the
+ * number of the table that holds it. NULL: no table left. */
 uint64_t *hl__tables_make(hl__space *space, uint64_t address, int level, uint32_t *table);
 
 /* Replaces an entry and keeps the records: edited, stale, mapped pages. */
@@ -28,7 +30,8 @@ void hl__tables_set(hl__space *space, uint32_t table, uint64_t *entry, uint64_t 
 
 /* Calls visit for every present page-sized leaf in the range, skipping what has no tables. */
 typedef void (*hl__tables_visit)(hl__space *space, uint32_t table, uint64_t *entry, void *user);
-void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count, hl__tables_visit visit, void *user);
+void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count,
+                     hl__tables_visit visit, void *user);
 
 /* Whether a guest-physical address lies in the space's RAM or transfer memory. */
 bool hl__space_owns_ram(const hl__space *space, uint64_t gpa);
