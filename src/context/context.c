@@ -57,6 +57,9 @@ static hl_status context_fill(hl_context *context, const hl_context_options *opt
                                  &context->machine, err);
     if (status != HL_OK)
         return status;
+    if ((status = hl__driver_open(context->driver, err)) != HL_OK)
+        return status;
+    context->driver_open = true;
     context->poke_works = hl__poke_works(context->driver, &context->machine);
     return hl__watchdog_new(&context->watchdog, err);
 }
@@ -73,6 +76,8 @@ static hl_status context_take_signal(hl_context *context, hl_error *err)
 static void context_discard(hl_context *context)
 {
     hl__watchdog_free(context->watchdog);
+    if (context->driver_open)
+        hl__driver_close(context->driver);
     free(context);
 }
 

@@ -11,6 +11,7 @@ struct hl__watchdog;
 struct hl_context {
     atomic_uint references;
     const hl__driver *driver;
+    bool driver_open;
     hl_driver_info driver_info;
     struct hl__machine machine;
     /* the ring-0 poke makes removed rights effective here: tested when the context is made */

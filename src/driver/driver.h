@@ -122,6 +122,12 @@ typedef struct hl__driver {
      * says whether the driver is usable. Called once per process and cached by the registry. */
     hl_status (*probe)(hl_driver_info *info, struct hl__machine *machine, hl_error *err);
 
+    /* OPTIONAL, both or none. Whoever makes VMs opens the driver first and closes it when it makes no
+     * more; calls nest, from any threads. In between the hypervisor's device stays open, so that the
+     * host application may give up the right to open it. Nothing stays open after the last close. */
+    hl_status (*open)(hl_error *err);
+    void (*close)(void);
+
     /* MANDATORY. Makes an empty VM for at most `vcpu_count` vCPUs. `counter` is incremented with
      * each system call made for this VM or its vCPUs other than entries, and outlives the VM. */
     hl_status (*vm_create)(void *vm, uint32_t vcpu_count, uint64_t *counter, hl_error *err);
@@ -185,6 +191,17 @@ typedef struct hl__driver {
      * handler), which is what ends a run that is under way. */
     void (*kick)(void *vcpu);
 } hl__driver;
+
+static inline hl_status hl__driver_open(const hl__driver *driver, hl_error *err)
+{
+    return driver->open ? driver->open(err) : HL_OK;
+}
+
+static inline void hl__driver_close(const hl__driver *driver)
+{
+    if (driver->close)
+        driver->close();
+}
 
 /* Registry: the drivers of this build in order of preference, NULL at the end. */
 extern const hl__driver *const hl__drivers[];

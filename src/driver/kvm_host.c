@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -100,19 +101,39 @@ static hl_status kvm_read_facts(int fd, hl_error *err)
     return HL_OK;
 }
 
-hl_status hl__kvm_host_open(hl_error *err)
+static hl_status kvm_open_device(hl_error *err)
 {
-    if (hl__kvm_host.fd >= 0)
-        return HL_OK;
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return kvm_open_failed(errno, err);
-    hl_status status = kvm_check_requirements(fd, err);
-    if (status == HL_OK)
+    hl_status status = HL_OK;
+    if (hl__kvm_host.run_size == 0 && (status = kvm_check_requirements(fd, err)) == HL_OK)
         status = kvm_read_facts(fd, err);
     if (status == HL_OK)
         hl__kvm_host.fd = fd;
     else
         close(fd);
     return status;
+}
+
+static pthread_mutex_t kvm_users_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned kvm_users;
+
+hl_status hl__kvm_open(hl_error *err)
+{
+    pthread_mutex_lock(&kvm_users_lock);
+    hl_status status = kvm_users ? HL_OK : kvm_open_device(err);
+    kvm_users += status == HL_OK;
+    pthread_mutex_unlock(&kvm_users_lock);
+    return status;
+}
+
+void hl__kvm_close(void)
+{
+    pthread_mutex_lock(&kvm_users_lock);
+    if (--kvm_users == 0) {
+        close(hl__kvm_host.fd);
+        hl__kvm_host.fd = -1;
+    }
+    pthread_mutex_unlock(&kvm_users_lock);
 }

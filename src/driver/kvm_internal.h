@@ -12,7 +12,7 @@
 
 /* Facts about /dev/kvm, the same for every VM. Written by the probe, read-only afterwards. */
 struct kvm_host {
-    int fd; /* -1 before the probe, or if KVM is not usable */
+    int fd; /* -1: not open */
     uint32_t api_version;
     uint32_t slots_max;
     uint32_t vcpus_max;
@@ -58,10 +58,11 @@ struct kvm_vcpu {
 /* An ioctl that is counted (`counter` may be NULL) and repeated when a signal interrupts it. */
 int hl__kvm_ioctl(int fd, uint64_t *counter, unsigned long request, const void *argument);
 
-/* Opens /dev/kvm and checks what the driver needs of it. Errors: HL_NO_HYPERVISOR,
- * HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD, HL_SYSTEM; the message says how to get what is
- * missing. */
-hl_status hl__kvm_host_open(hl_error *err);
+/* Opens /dev/kvm, unless it is open, and checks what the driver needs of it. Errors:
+ * HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD, HL_SYSTEM; the message says how to
+ * get what is missing. Calls nest. */
+hl_status hl__kvm_open(hl_error *err);
+void hl__kvm_close(void);
 
 /* Fills hl__kvm_host and finds out by experiment what the machine does with guests. */
 hl_status hl__kvm_probe(hl_driver_info *info, struct hl__machine *machine, hl_error *err);

@@ -353,9 +353,11 @@ hl_status hl__kvm_probe(hl_driver_info *info, struct hl__machine *machine, hl_er
     hl_error reason = HL_ERROR_INIT;
     *info = (hl_driver_info){.size = sizeof *info, .name = hl__kvm_driver.name};
     *machine = (struct hl__machine){0};
-    info->status = hl__kvm_host_open(&reason);
-    if (info->status == HL_OK)
+    info->status = hl__kvm_open(&reason);
+    if (info->status == HL_OK) {
         info->status = kvm_find_machine(machine, &reason);
+        hl__kvm_close();
+    }
     if (info->status == HL_OK)
         kvm_describe(info, machine);
     else

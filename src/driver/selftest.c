@@ -146,6 +146,9 @@ static hl_status selftest_run_all(const hl__driver *driver, const struct hl__mac
     struct hl__selftest t;
     size_t failures = 0, count = 0;
     const char *first = NULL;
+    hl_status status = hl__driver_open(driver, err);
+    if (status != HL_OK)
+        return status;
     for (const struct hl__selftest_case *test; (test = selftest_find(count)); count++) {
         bool passed = selftest_run_one(test, driver, machine, &t);
         if (!passed && !failures++)
@@ -153,6 +156,7 @@ static hl_status selftest_run_all(const hl__driver *driver, const struct hl__mac
         if (report)
             report(user, test->name, passed, t.detail);
     }
+    hl__driver_close(driver);
     if (!failures)
         return HL_OK;
     return hl__error_set(err, HL_SYSTEM, "hl_driver_selftest",

@@ -43,13 +43,13 @@ static hl_status use_everything(struct hl__selftest *t)
 static hl_status use_once(const hl__driver *driver, hl_error *err)
 {
     struct hl__selftest t;
-    if (!hl__selftest_open(&t, driver, &machine, 0)) {
-        *err = t.error;
-        return t.error.status;
-    }
-    hl_status status = use_everything(&t);
+    assert_int_equal(hl__driver_open(driver, NULL), HL_OK);
+    bool opened = hl__selftest_open(&t, driver, &machine, 0);
+    hl_status status = opened ? use_everything(&t) : t.error.status;
     *err = t.error;
-    hl__selftest_close(&t);
+    if (opened)
+        hl__selftest_close(&t);
+    hl__driver_close(driver);
     return status;
 }
 

@@ -120,6 +120,8 @@ const hl__driver *fault_driver_wrap(const hl__driver *inner)
         .vm_size = inner->vm_size,
         .vcpu_size = inner->vcpu_size,
         .probe = fault_probe,
+        .open = inner->open,
+        .close = inner->close,
         .vm_create = fault_vm_create,
         .vm_destroy = fault_vm_destroy,
         .memory_add = fault_memory_add,
