@@ -1,4 +1,5 @@
-/* The drivers of this build, each probed once per process. */
+/* The drivers of this build. Each is probed until it is usable, then never again in the process:
+ * what is missing may come later. */
 #include "driver/driver.h"
 #include "driver/override.h"
 
@@ -23,16 +24,22 @@ struct registry_entry {
 };
 
 static struct registry_entry registry_entries[DRIVER_COUNT];
-static pthread_once_t registry_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct registry_entry registry_override; /* if it has a driver */
 
-static void registry_probe_all(void)
+static bool registry_is_usable(const struct registry_entry *entry)
 {
-    for (size_t i = 0; i < DRIVER_COUNT; i++) {
-        struct registry_entry *entry = &registry_entries[i];
-        entry->driver = hl__drivers[i];
+    return entry->status == HL_OK && entry->info.status == HL_OK;
+}
+
+static const struct registry_entry *registry_probe(size_t index)
+{
+    struct registry_entry *entry = &registry_entries[index];
+    if (!entry->driver || !registry_is_usable(entry)) {
+        entry->driver = hl__drivers[index];
         entry->status = entry->driver->probe(&entry->info, &entry->machine, &entry->error);
     }
+    return entry;
 }
 
 void hl__driver_override(const hl__driver *driver, const hl_driver_info *info,
@@ -45,23 +52,35 @@ void hl__driver_override(const hl__driver *driver, const hl_driver_info *info,
     }
 }
 
-static bool registry_is_usable(const struct registry_entry *entry)
+/* Under the lock: the driver of that name, or without a name the first usable one, or else the
+ * preferred one, for what it lacks is the answer. */
+static const struct registry_entry *registry_choose(const char *name)
 {
-    return entry->status == HL_OK && entry->info.status == HL_OK;
-}
-
-/* The driver of that name, or without a name the one to use; NULL if there is none. */
-static const struct registry_entry *registry_find(const char *name)
-{
-    if (registry_override.driver && (!name || !strcmp(name, registry_override.driver->name)))
-        return &registry_override;
-    pthread_once(&registry_once, registry_probe_all);
+    const struct registry_entry *entry;
     for (size_t i = 0; i < DRIVER_COUNT; i++) {
-        const struct registry_entry *entry = &registry_entries[i];
-        if (name ? !strcmp(name, entry->driver->name) : registry_is_usable(entry))
+        if (name && strcmp(name, hl__drivers[i]->name) != 0)
+            continue;
+        entry = registry_probe(i);
+        if (name || registry_is_usable(entry))
             return entry;
     }
-    return name ? NULL : &registry_entries[0]; /* what the preferred driver lacks is the answer */
+    return name ? NULL : &registry_entries[0];
+}
+
+/* Copies what is known of the driver with that name, or without a name of the one to use. Returns
+ * whether there is one. */
+static bool registry_find(const char *name, struct registry_entry *found)
+{
+    if (registry_override.driver && (!name || !strcmp(name, registry_override.driver->name))) {
+        *found = registry_override;
+        return true;
+    }
+    pthread_mutex_lock(&registry_lock);
+    const struct registry_entry *entry = registry_choose(name);
+    if (entry)
+        *found = *entry;
+    pthread_mutex_unlock(&registry_lock);
+    return entry != NULL;
 }
 
 static hl_status registry_unknown(const char *name, hl_error *err)
@@ -76,9 +95,10 @@ static hl_status registry_unknown(const char *name, hl_error *err)
 hl_status hl__driver_find(const char *name, const hl__driver **driver, hl_driver_info *info,
                           struct hl__machine *machine, hl_error *err)
 {
-    const struct registry_entry *entry = registry_find(name);
-    if (!entry)
+    struct registry_entry found;
+    if (!registry_find(name, &found))
         return registry_unknown(name, err);
+    const struct registry_entry *entry = &found;
     if (entry->status != HL_OK) {
         if (err)
             *err = entry->error;
@@ -112,9 +132,10 @@ hl_status hl_driver_probe(const char *name, hl_driver_info *info, hl_error *err)
     if (info->size < sizeof info->size || info->size > sizeof *info)
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_driver_probe",
                              "info->size is %zu, not sizeof(hl_driver_info)", info->size);
-    const struct registry_entry *entry = registry_find(name);
-    if (!entry)
+    struct registry_entry found;
+    if (!registry_find(name, &found))
         return registry_unknown(name, err);
+    const struct registry_entry *entry = &found;
     if (entry->status != HL_OK) {
         if (err)
             *err = entry->error;
