@@ -119,7 +119,7 @@ typedef struct hl__driver {
 
     /* MANDATORY. Finds out whether the hypervisor is usable, what it is and can do, by experiment
      * where there is no other way. Fills both structures whenever it returns HL_OK; info->status
-     * says whether the driver is usable. Called once per process and cached by the registry. */
+     * says whether the driver is usable. The registry calls it until it is, and keeps that. */
     hl_status (*probe)(hl_driver_info *info, struct hl__machine *machine, hl_error *err);
 
     /* OPTIONAL, both or none. Whoever makes VMs opens the driver first and closes it when it makes no
