@@ -299,8 +299,8 @@ static hl_status fake_run(void *state, struct hl__exit *exit, hl_error *err)
         return HL_OK;
     }
     vcpu->entries++;
-    *exit = fake_playing ? fake_playing(fake_user, vcpu)
-                         : (struct hl__exit){.kind = HL__EXIT_SHUTDOWN};
+    *exit =
+        fake_playing ? fake_playing(fake_user, vcpu) : (struct hl__exit){.kind = HL__EXIT_SHUTDOWN};
     if (exit->kind == HL__EXIT_INTERRUPTED)
         vcpu->kicked = false;
     return HL_OK;

@@ -1,4 +1,5 @@
-/* The guest of the integration tests: one exported function for each thing that a call can come to. */
+/* The guest of the integration tests: one exported function for each thing that a call can come to.
+ */
 #include <errno.h>
 #include <fenv.h>
 #include <hyperlight/abi/hypercall.h>
@@ -13,11 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FUNCTION(name) static hl_status name(const hl_value *arguments, size_t count, hl_value *reply, void *user)
+#define FUNCTION(name)                                                                             \
+    static hl_status name(const hl_value *arguments, size_t count, hl_value *reply, void *user)
 #define UNUSED (void)arguments, (void)count, (void)reply, (void)user
 
 enum { PAGE = 4096, SCATTERED_PAGES = 64, SCATTER_STRIDE = 5 };
-static unsigned char scattered[SCATTERED_PAGES * SCATTER_STRIDE * PAGE] __attribute__((aligned(PAGE)));
+static unsigned char scattered[SCATTERED_PAGES * SCATTER_STRIDE * PAGE]
+    __attribute__((aligned(PAGE)));
 static uint64_t counter;
 static uint64_t hook_generation;
 static uint32_t hook_count;
@@ -98,7 +101,8 @@ FUNCTION(sleep_ns)
 {
     UNUSED;
     uint64_t ns = number(&arguments[0]);
-    struct timespec time = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    struct timespec time = {.tv_sec = (time_t)(ns / 1000000000),
+                            .tv_nsec = (long)(ns % 1000000000)};
     nanosleep(&time, NULL);
     return HL_OK;
 }
@@ -123,7 +127,8 @@ FUNCTION(overcommit)
 {
     UNUSED;
     uint64_t size = number(&arguments[0]);
-    unsigned char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    unsigned char *area = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return hl_guest_fail("mmap: %d", errno);
     for (uint64_t i = 0; i < size; i += PAGE)
@@ -169,7 +174,8 @@ static char *untouched(uint64_t size)
     return area == MAP_FAILED ? NULL : area;
 }
 
-/* Replies with memory that was never touched, or with a second argument sends it to the host function "take". */
+/* Replies with memory that was never touched, or with a second argument sends it to the host
+ * function "take". */
 FUNCTION(lazy_bytes)
 {
     UNUSED;
@@ -239,11 +245,13 @@ FUNCTION(read_line)
 FUNCTION(log_text)
 {
     UNUSED;
-    hl_guest_log((int)number(&arguments[0]), "%.*s", (int)arguments[1].as.string.size, arguments[1].as.string.data);
+    hl_guest_log((int)number(&arguments[0]), "%.*s", (int)arguments[1].as.string.size,
+                 arguments[1].as.string.data);
     return HL_OK;
 }
 
-/* Dirties `count` pages that lie apart, starting with a given one; returns the sum of what was there. */
+/* Dirties `count` pages that lie apart, starting with a given one; returns the sum of what was
+ * there. */
 FUNCTION(scatter)
 {
     UNUSED;
@@ -261,7 +269,8 @@ FUNCTION(map_and_protect)
 {
     UNUSED;
     uint64_t pages = number(&arguments[0]);
-    unsigned char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *area =
+        mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED)
         return hl_guest_fail("mmap: %d", errno);
     memset(area, 0x77, pages * PAGE);
@@ -315,7 +324,8 @@ FUNCTION(rounding)
     return HL_OK;
 }
 
-/* Searches all of its own writable memory for a pattern whose bytes come one higher, so that the argument itself does not match. */
+/* Searches all of its own writable memory for a pattern whose bytes come one higher, so that the
+ * argument itself does not match. */
 FUNCTION(find_secret)
 {
     UNUSED;
@@ -326,7 +336,8 @@ FUNCTION(find_secret)
         uint64_t length = number(&arguments[i + 1]);
         for (uint64_t offset = 0; offset + size <= length; offset++) {
             size_t same = 0;
-            while (same < size && start[offset + same] == (unsigned char)(arguments[0].as.bytes.data[same] + 1))
+            while (same < size &&
+                   start[offset + same] == (unsigned char)(arguments[0].as.bytes.data[same] + 1))
                 same++;
             found += same == size;
         }
@@ -348,7 +359,8 @@ FUNCTION(raw_rest)
 {
     UNUSED;
     const struct hl_abi_shim *shim = (const struct hl_abi_shim *)getauxval(HL_ABI_AT_SHIM);
-    shim->call(HL_ABI_OP_REST, number(&arguments[0]), number(&arguments[1]), number(&arguments[2]), 0);
+    shim->call(HL_ABI_OP_REST, number(&arguments[0]), number(&arguments[1]), number(&arguments[2]),
+               0);
     return HL_OK;
 }
 
@@ -356,7 +368,8 @@ FUNCTION(raw_rest_text)
 {
     UNUSED;
     const struct hl_abi_shim *shim = (const struct hl_abi_shim *)getauxval(HL_ABI_AT_SHIM);
-    shim->call(HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, (uintptr_t)arguments[0].as.bytes.data, arguments[0].as.bytes.size, 0);
+    shim->call(HL_ABI_OP_REST, HL_ABI_OUTCOME_OK, (uintptr_t)arguments[0].as.bytes.data,
+               arguments[0].as.bytes.size, 0);
     return HL_OK;
 }
 
@@ -381,12 +394,34 @@ int main(int argc, char **argv)
         const char *name;
         hl_guest_function function;
     } functions[] = {
-        {"echo", echo}, {"count_up", count_up}, {"fail", fail}, {"leave", leave}, {"abort", abort_now}, {"touch", touch},
-        {"spin", spin}, {"sleep_ns", sleep_ns}, {"allocate", allocate}, {"overcommit", overcommit}, {"bytes", bytes},
-        {"call_host", call_host}, {"call_host_often", call_host_often}, {"print", print}, {"read_line", read_line}, {"log", log_text},
-        {"scatter", scatter}, {"map_and_protect", map_and_protect}, {"random_bytes", random_bytes}, {"clocks", clocks},
-        {"hook_report", hook_report}, {"rounding", rounding}, {"find_secret", find_secret}, {"raw_rest", raw_rest},
-        {"raw_rest_text", raw_rest_text}, {"raw_out", raw_out}, {"lazy_bytes", lazy_bytes}, {"lazy_stream", lazy_stream},
+        {"echo", echo},
+        {"count_up", count_up},
+        {"fail", fail},
+        {"leave", leave},
+        {"abort", abort_now},
+        {"touch", touch},
+        {"spin", spin},
+        {"sleep_ns", sleep_ns},
+        {"allocate", allocate},
+        {"overcommit", overcommit},
+        {"bytes", bytes},
+        {"call_host", call_host},
+        {"call_host_often", call_host_often},
+        {"print", print},
+        {"read_line", read_line},
+        {"log", log_text},
+        {"scatter", scatter},
+        {"map_and_protect", map_and_protect},
+        {"random_bytes", random_bytes},
+        {"clocks", clocks},
+        {"hook_report", hook_report},
+        {"rounding", rounding},
+        {"find_secret", find_secret},
+        {"raw_rest", raw_rest},
+        {"raw_rest_text", raw_rest_text},
+        {"raw_out", raw_out},
+        {"lazy_bytes", lazy_bytes},
+        {"lazy_stream", lazy_stream},
         {"churn", churn},
     };
     static const hl_type text_and_count[] = {HL_TYPE_STRING, HL_TYPE_I32};
@@ -400,7 +435,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         if (hl_guest_export(functions[i].name, functions[i].function, NULL))
             return 1;
-    if (hl_guest_export_typed("typed", &typed, echo, NULL) || hl_guest_export_typed("lie", &promise, lie, NULL) || hl_guest_on_restore(hook, NULL))
+    if (hl_guest_export_typed("typed", &typed, echo, NULL) ||
+        hl_guest_export_typed("lie", &promise, lie, NULL) || hl_guest_on_restore(hook, NULL))
         return 1;
     return hl_guest_serve();
 }

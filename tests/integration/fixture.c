@@ -8,7 +8,8 @@ hl_error fixture_error;
 void fixture_status(hl_status expected, hl_status got)
 {
     if (expected != got)
-        fail_msg("expected HL_%s, got HL_%s: %s", hl_status_name(expected) + 3, hl_status_name(got) + 3, fixture_error.message);
+        fail_msg("expected HL_%s, got HL_%s: %s", hl_status_name(expected) + 3,
+                 hl_status_name(got) + 3, fixture_error.message);
 }
 
 hl_program *fixture_program(const char *name, const char *argument)
@@ -31,28 +32,34 @@ hl_sandbox *fixture_sandbox(const char *name, const hl_sandbox_options *options)
     return sandbox;
 }
 
-void fixture_expect(hl_status expected, hl_sandbox *sandbox, const char *function, const hl_value *arguments, size_t count)
+void fixture_expect(hl_status expected, hl_sandbox *sandbox, const char *function,
+                    const hl_value *arguments, size_t count)
 {
     hl_value reply = hl_value_null();
     fixture_error = (hl_error)HL_ERROR_INIT;
-    assert_status(expected, hl_sandbox_call(sandbox, function, arguments, count, &reply, &fixture_error));
+    assert_status(expected,
+                  hl_sandbox_call(sandbox, function, arguments, count, &reply, &fixture_error));
     if (expected != HL_OK) {
         assert_int_equal(fixture_error.status, expected);
         assert_true(strlen(fixture_error.message) > 0);
         assert_null(strchr(fixture_error.message, '\n'));
-        assert_int_equal(hl_sandbox_status(sandbox), hl_status_poisons(expected) ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
+        assert_int_equal(hl_sandbox_status(sandbox),
+                         hl_status_poisons(expected) ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
     }
     hl_value_free(&reply);
 }
 
-hl_value fixture_call(hl_sandbox *sandbox, const char *function, const hl_value *arguments, size_t count)
+hl_value fixture_call(hl_sandbox *sandbox, const char *function, const hl_value *arguments,
+                      size_t count)
 {
     hl_value reply = hl_value_null();
-    assert_status(HL_OK, hl_sandbox_call(sandbox, function, arguments, count, &reply, &fixture_error));
+    assert_status(HL_OK,
+                  hl_sandbox_call(sandbox, function, arguments, count, &reply, &fixture_error));
     return reply;
 }
 
-uint64_t fixture_call_u64(hl_sandbox *sandbox, const char *function, const hl_value *arguments, size_t count)
+uint64_t fixture_call_u64(hl_sandbox *sandbox, const char *function, const hl_value *arguments,
+                          size_t count)
 {
     hl_value reply = fixture_call(sandbox, function, arguments, count);
     assert_int_equal(reply.type, HL_TYPE_U64);

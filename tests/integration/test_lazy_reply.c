@@ -29,7 +29,8 @@ static void replies_of_untouched_memory(void **state)
     hl_sandbox_free(sandbox);
 }
 
-static hl_status take(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply, void *user)
+static hl_status take(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply,
+                      void *user)
 {
     (void)call, (void)count, (void)user;
     expect_zeroes(&arguments[0], SIZE);
@@ -42,10 +43,12 @@ static void host_calls_with_untouched_memory(void **state)
     (void)state;
     hl_host_functions *functions;
     assert_status(HL_OK, hl_host_functions_new(&functions, &fixture_error));
-    assert_status(HL_OK, hl_host_functions_add(functions, "take", NULL, take, NULL, NULL, &fixture_error));
+    assert_status(HL_OK,
+                  hl_host_functions_add(functions, "take", NULL, take, NULL, NULL, &fixture_error));
     const hl_sandbox_options options = FIXTURE_OPTIONS(.host_functions = functions);
     hl_sandbox *sandbox = fixture_sandbox("plugin.glibc", &options);
-    hl_value reply = fixture_call(sandbox, "lazy_bytes", ARGUMENTS(hl_value_u64(SIZE), hl_value_bool(true)));
+    hl_value reply =
+        fixture_call(sandbox, "lazy_bytes", ARGUMENTS(hl_value_u64(SIZE), hl_value_bool(true)));
     assert_true(reply.type == HL_TYPE_BOOL && reply.as.boolean);
     hl_value_free(&reply);
     hl_sandbox_free(sandbox);
@@ -59,13 +62,17 @@ static void streams_of_untouched_memory(void **state)
     size_t size;
     memset(input, 'i', sizeof input);
     const hl_sandbox_options options =
-        FIXTURE_OPTIONS(.stdin_stream = {.mode = HL_STREAM_MEMORY, .data = input, .data_size = sizeof input},
+        FIXTURE_OPTIONS(.stdin_stream = {.mode = HL_STREAM_MEMORY,
+                                         .data = input,
+                                         .data_size = sizeof input},
                         .stdout_stream = {.mode = HL_STREAM_CAPTURE, .capacity = STREAM_SIZE});
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", &options);
-    hl_value reply = fixture_call(sandbox, "lazy_stream", ARGUMENTS(hl_value_u32(1), hl_value_u64(STREAM_SIZE)));
+    hl_value reply =
+        fixture_call(sandbox, "lazy_stream", ARGUMENTS(hl_value_u32(1), hl_value_u64(STREAM_SIZE)));
     assert_int_equal(reply.as.i64, STREAM_SIZE);
     hl_value_free(&reply);
-    reply = fixture_call(sandbox, "lazy_stream", ARGUMENTS(hl_value_u32(0), hl_value_u64(STREAM_SIZE)));
+    reply =
+        fixture_call(sandbox, "lazy_stream", ARGUMENTS(hl_value_u32(0), hl_value_u64(STREAM_SIZE)));
     assert_in_range(reply.as.i64, 1, STREAM_SIZE); /* as much as one exit brings */
     hl_value_free(&reply);
     assert_status(HL_OK, hl_sandbox_output(sandbox, 1, &output, &size, &fixture_error));

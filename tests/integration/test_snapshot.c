@@ -16,24 +16,29 @@ static void restore(hl_sandbox *sandbox, const hl_snapshot *snapshot)
     assert_status(HL_OK, hl_sandbox_restore(sandbox, snapshot, &fixture_error));
 }
 
-/* A page that was mapped but zero in the first snapshot is written after a restore: the second snapshot has it. */
+/* A page that was mapped but zero in the first snapshot is written after a restore: the second
+ * snapshot has it. */
 static void a_second_snapshot_holds_what_a_restored_guest_wrote(void **state)
 {
     (void)state;
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", NULL);
     hl_snapshot *empty = take(sandbox);
     restore(sandbox, empty);
-    assert_int_equal(fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(3))), 0);
+    assert_int_equal(
+        fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(3))), 0);
     hl_snapshot *written = take(sandbox);
     for (int round = 0; round < 3; round++) {
         restore(sandbox, empty);
-        assert_int_equal(fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(9))), 0);
+        assert_int_equal(
+            fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(9))), 0);
         restore(sandbox, written);
-        assert_int_equal(fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(9))), 60);
+        assert_int_equal(
+            fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(9))), 60);
     }
     hl_sandbox_free(sandbox);
     assert_status(HL_OK, hl_sandbox_from_snapshot(written, NULL, &sandbox, &fixture_error));
-    assert_int_equal(fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(1))), 60);
+    assert_int_equal(
+        fixture_call_u64(sandbox, "scatter", ARGUMENTS(hl_value_i32(20), hl_value_i32(1))), 60);
     hl_sandbox_free(sandbox);
     hl_snapshot_free(empty);
     hl_snapshot_free(written);

@@ -21,7 +21,8 @@ static void note(hl_status status)
 }
 
 /* A call that must come to a status, in a sandbox of its own. */
-static void expect_call(hl_status status, const hl_sandbox_options *options, const char *function, const hl_value *arguments, size_t count)
+static void expect_call(hl_status status, const hl_sandbox_options *options, const char *function,
+                        const hl_value *arguments, size_t count)
 {
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", options);
     fixture_expect(status, sandbox, function, arguments, count);
@@ -35,7 +36,8 @@ static void calls_that_do_not_fit(void **state)
     static char large[2000];
     const hl_sandbox_options small = FIXTURE_OPTIONS(.request_size_max = 1000);
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", NULL);
-    assert_status(HL_INVALID_ARGUMENT, hl_sandbox_call(sandbox, NULL, NO_ARGUMENTS, NULL, &fixture_error));
+    assert_status(HL_INVALID_ARGUMENT,
+                  hl_sandbox_call(sandbox, NULL, NO_ARGUMENTS, NULL, &fixture_error));
     note(HL_INVALID_ARGUMENT);
     hl_sandbox_free(sandbox);
     expect_call(HL_OK, NULL, "echo", ARGUMENTS(hl_value_null()));
@@ -44,7 +46,8 @@ static void calls_that_do_not_fit(void **state)
     assert_non_null(strstr(fixture_error.message, "no such function"));
     expect_call(HL_SIGNATURE_MISMATCH, NULL, "typed", ARGUMENTS(hl_value_bool(true)));
     assert_non_null(strstr(fixture_error.message, "typed(string, i32)"));
-    expect_call(HL_REQUEST_TOO_LARGE, &small, "echo", ARGUMENTS(hl_value_bytes(large, sizeof large)));
+    expect_call(HL_REQUEST_TOO_LARGE, &small, "echo",
+                ARGUMENTS(hl_value_bytes(large, sizeof large)));
     assert_non_null(strstr(fixture_error.message, "request_size_max"));
 }
 
@@ -58,7 +61,8 @@ static void finished_program(void **state)
     assert_status(HL_OK, hl_sandbox_run(sandbox, &code, &fixture_error));
     assert_int_equal(code, 3);
     assert_int_equal(hl_sandbox_status(sandbox), HL_SANDBOX_FINISHED);
-    assert_status(HL_NOT_SERVING, hl_sandbox_call(sandbox, "echo", NO_ARGUMENTS, NULL, &fixture_error));
+    assert_status(HL_NOT_SERVING,
+                  hl_sandbox_call(sandbox, "echo", NO_ARGUMENTS, NULL, &fixture_error));
     note(HL_NOT_SERVING);
     hl_sandbox_free(sandbox);
     assert_status(HL_GUEST_EXITED, hl_sandbox_new(program, NULL, &sandbox, &fixture_error));
@@ -66,10 +70,12 @@ static void finished_program(void **state)
     hl_program_free(program);
 }
 
-static hl_status call_again(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply, void *user)
+static hl_status call_again(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply,
+                            void *user)
 {
     (void)call, (void)arguments, (void)count;
-    *reply = hl_value_i32(hl_sandbox_call(*(hl_sandbox **)user, "echo", NO_ARGUMENTS, NULL, &fixture_error));
+    *reply = hl_value_i32(
+        hl_sandbox_call(*(hl_sandbox **)user, "echo", NO_ARGUMENTS, NULL, &fixture_error));
     hl_sandbox_free(*(hl_sandbox **)user);
     return HL_OK;
 }
@@ -80,7 +86,8 @@ static void reentry(void **state)
     hl_sandbox *sandbox = NULL;
     hl_host_functions *functions;
     assert_status(HL_OK, hl_host_functions_new(&functions, &fixture_error));
-    assert_status(HL_OK, hl_host_functions_add(functions, "again", NULL, call_again, &sandbox, NULL, &fixture_error));
+    assert_status(HL_OK, hl_host_functions_add(functions, "again", NULL, call_again, &sandbox, NULL,
+                                               &fixture_error));
     const hl_sandbox_options options = FIXTURE_OPTIONS(.host_functions = functions);
     sandbox = fixture_sandbox("plugin.musl", &options);
     hl_value reply = fixture_call(sandbox, "call_host", ARGUMENTS(hl_value_string("again")));
@@ -104,13 +111,17 @@ static void limits(void **state)
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", &hasty);
     fixture_expect(HL_TIMED_OUT, sandbox, "spin", NO_ARGUMENTS);
     note(HL_TIMED_OUT);
-    assert_status(HL_POISONED, hl_sandbox_call(sandbox, "echo", NO_ARGUMENTS, NULL, &fixture_error));
+    assert_status(HL_POISONED,
+                  hl_sandbox_call(sandbox, "echo", NO_ARGUMENTS, NULL, &fixture_error));
     note(HL_POISONED);
     hl_sandbox_free(sandbox);
     expect_call(HL_CPU_LIMIT, &frugal, "spin", NO_ARGUMENTS);
-    expect_call(HL_OUTPUT_LIMIT, &quiet, "print", ARGUMENTS(hl_value_i32(1), hl_value_string_n(text, sizeof text), hl_value_i32(100)));
+    expect_call(
+        HL_OUTPUT_LIMIT, &quiet, "print",
+        ARGUMENTS(hl_value_i32(1), hl_value_string_n(text, sizeof text), hl_value_i32(100)));
     expect_call(HL_REPLY_TOO_LARGE, &curt, "bytes", ARGUMENTS(hl_value_u64(5000)));
-    expect_call(HL_HOST_CALL_LIMIT, &lonely, "call_host_often", ARGUMENTS(hl_value_string("x"), hl_value_i32(3)));
+    expect_call(HL_HOST_CALL_LIMIT, &lonely, "call_host_often",
+                ARGUMENTS(hl_value_string("x"), hl_value_i32(3)));
     expect_call(HL_MEMORY_LIMIT, NULL, "overcommit", ARGUMENTS(hl_value_u64(UINT64_C(256) << 20)));
 }
 
@@ -149,17 +160,25 @@ static void guests_that_misbehave(void **state)
     assert_int_equal(fixture_error.signal, SIGSEGV);
     expect_call(HL_GUEST_ABORTED, NULL, "abort", NO_ARGUMENTS);
     assert_int_equal(fixture_error.signal, SIGABRT);
-    expect_call(HL_GUEST_BAD_REPLY, NULL, "raw_rest", ARGUMENTS(hl_value_i32(1), hl_value_u64(0x1000), hl_value_u64(16)));
+    expect_call(HL_GUEST_BAD_REPLY, NULL, "raw_rest",
+                ARGUMENTS(hl_value_i32(1), hl_value_u64(0x1000), hl_value_u64(16)));
     expect_call(HL_GUEST_BAD_REPLY, NULL, "lie", NO_ARGUMENTS);
-    assert_non_null(strstr(fixture_error.message, "'lie' returned string where its signature promises i32"));
+    assert_non_null(
+        strstr(fixture_error.message, "'lie' returned string where its signature promises i32"));
     expect_call(HL_GUEST_VIOLATION, NULL, "raw_out", ARGUMENTS(hl_value_u32(12345)));
 }
 
 /* A minimal ELF header that the test then breaks. */
 static Elf64_Ehdr elf_header(void)
 {
-    Elf64_Ehdr header = {.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_ehsize = sizeof header,
-                         .e_phentsize = sizeof(Elf64_Phdr), .e_phoff = sizeof header, .e_phnum = 1, .e_entry = 0x400000};
+    Elf64_Ehdr header = {.e_type = ET_EXEC,
+                         .e_machine = EM_X86_64,
+                         .e_version = EV_CURRENT,
+                         .e_ehsize = sizeof header,
+                         .e_phentsize = sizeof(Elf64_Phdr),
+                         .e_phoff = sizeof header,
+                         .e_phnum = 1,
+                         .e_entry = 0x400000};
     memcpy(header.e_ident, ELFMAG, SELFMAG);
     header.e_ident[EI_CLASS] = ELFCLASS64;
     header.e_ident[EI_DATA] = ELFDATA2LSB;
@@ -186,9 +205,15 @@ static void programs_that_are_no_good(void **state)
         Elf64_Ehdr header;
         Elf64_Phdr segment;
         char content[16];
-    } image = {.header = elf_header(), .segment = {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = 0x400000, .p_memsz = 4096, .p_align = 4096}};
+    } image = {.header = elf_header(),
+               .segment = {.p_type = PT_LOAD,
+                           .p_flags = PF_R | PF_X,
+                           .p_vaddr = 0x400000,
+                           .p_memsz = 4096,
+                           .p_align = 4096}};
     image.segment.p_filesz = sizeof image;
-    assert_status(HL_PROGRAM_UNREADABLE, hl_program_open("/nonexistent/plugin", NULL, &program, &fixture_error));
+    assert_status(HL_PROGRAM_UNREADABLE,
+                  hl_program_open("/nonexistent/plugin", NULL, &program, &fixture_error));
     assert_non_null(strstr(fixture_error.message, "/nonexistent/plugin"));
     note(HL_PROGRAM_UNREADABLE);
     expect_refused(HL_PROGRAM_INVALID, "#!/bin/sh\necho no\n", 18);
@@ -200,7 +225,8 @@ static void programs_that_are_no_good(void **state)
     expect_refused(HL_PROGRAM_TOO_LARGE, &image, sizeof image);
     program = NULL;
     assert_status(HL_OK, hl_program_open("/bin/true", NULL, &program, &fixture_error));
-    assert_status(HL_PROGRAM_NEEDS_INTERPRETER, hl_sandbox_new(program, NULL, &sandbox, &fixture_error));
+    assert_status(HL_PROGRAM_NEEDS_INTERPRETER,
+                  hl_sandbox_new(program, NULL, &sandbox, &fixture_error));
     assert_non_null(strstr(fixture_error.message, "ld-linux-x86-64.so.2"));
     note(HL_PROGRAM_NEEDS_INTERPRETER);
     hl_program_free(program);
@@ -210,7 +236,8 @@ static void foreign_snapshot(void **state)
 {
     (void)state;
     hl_snapshot *snapshot;
-    hl_sandbox *one = fixture_sandbox("plugin.musl", NULL), *other = fixture_sandbox("plugin.glibc", NULL);
+    hl_sandbox *one = fixture_sandbox("plugin.musl", NULL),
+               *other = fixture_sandbox("plugin.glibc", NULL);
     assert_status(HL_OK, hl_sandbox_snapshot(one, &snapshot, &fixture_error));
     assert_status(HL_INCOMPATIBLE_SNAPSHOT, hl_sandbox_restore(other, snapshot, &fixture_error));
     note(HL_INCOMPATIBLE_SNAPSHOT);
@@ -318,8 +345,8 @@ static void machines_that_lack_something(void **state)
 static void all_seen(void **state)
 {
     (void)state;
-#define CHECK(name, number, poisons, meaning)                                                                          \
-    if (!seen[number])                                                                                                 \
+#define CHECK(name, number, poisons, meaning)                                                      \
+    if (!seen[number])                                                                             \
         fail_msg("no test provokes HL_%s", #name);
     HL_STATUS_LIST(CHECK)
 }
@@ -327,9 +354,16 @@ static void all_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(machines_that_lack_something), cmocka_unit_test(in_children), cmocka_unit_test(calls_that_do_not_fit),
-        cmocka_unit_test(finished_program), cmocka_unit_test(reentry), cmocka_unit_test(limits), cmocka_unit_test(interruption),
-        cmocka_unit_test(guests_that_misbehave), cmocka_unit_test(programs_that_are_no_good), cmocka_unit_test(foreign_snapshot),
+        cmocka_unit_test(machines_that_lack_something),
+        cmocka_unit_test(in_children),
+        cmocka_unit_test(calls_that_do_not_fit),
+        cmocka_unit_test(finished_program),
+        cmocka_unit_test(reentry),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(interruption),
+        cmocka_unit_test(guests_that_misbehave),
+        cmocka_unit_test(programs_that_are_no_good),
+        cmocka_unit_test(foreign_snapshot),
         cmocka_unit_test(all_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
