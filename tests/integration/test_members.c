@@ -1,7 +1,7 @@
 /*
  * Two address spaces in one VM: the same addresses with different memory. The API offers one VM per
- * sandbox only; inside, VM, vCPU and sandbox are separate, and this holds them apart. test-labels:
- * bed
+ * sandbox only; inside, VM, vCPU and sandbox are separate, and this holds them apart.
+ * test-labels: bed
  */
 #include "fixture.h"
 #include "sandbox/sandbox.h"
