@@ -1,8 +1,8 @@
 /* Contexts, the default one among them, and the lock over what the process has but once: the
  * default context and the kick signal. */
 #include "context/context.h"
-#include "context/kick.h"
 #include "context/watchdog.h"
+#include "os/kick.h"
 #include "os/os.h"
 #include "util/error.h"
 #include "vm/poke_test.h"

@@ -2,8 +2,8 @@
 #include "context/control.h"
 #include "context/context.h"
 #include "context/control_state.h"
-#include "context/kick.h"
 #include "context/watchdog.h"
+#include "os/kick.h"
 #include "os/os.h"
 #include "os/thread.h"
 #include "util/error.h"
@@ -68,7 +68,8 @@ hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns, uint64_t
 {
     struct hl__watchdog *watchdog = control->context->watchdog;
     uint64_t look = first_look(deadline_ns, cpu_budget_ns);
-    if (look != UINT64_MAX && !control->enrolled) {
+    bool watched = look != UINT64_MAX || control->context->driver->kick_repeats;
+    if (watched && !control->enrolled) {
         hl_status status = hl__watchdog_enroll(watchdog, control, err);
         if (status != HL_OK)
             return status;
@@ -102,7 +103,7 @@ hl_status hl__control_cause(const hl__control *control)
 hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *vcpu,
                           struct hl__exit *exit, hl_error *err)
 {
-    struct hl__kick_target target = {driver, vcpu, NULL};
+    struct hl__kick_target target = {driver->kick, vcpu, NULL};
     hl_status status = HL_OK;
     hl__kick_enter(&target);
     /* Who cancels writes the cause and reads the runner then: one of the two sees the other. */
@@ -119,7 +120,8 @@ hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *
 bool hl__control_kick(hl__control *control)
 {
     int thread = atomic_load(&control->runner);
-    return thread == 0 || hl__os_thread_signal(thread, control->context->kick_signal);
+    return thread == 0 || (hl__kick_send(thread, control->context->kick_signal) &&
+                           !control->context->driver->kick_repeats);
 }
 
 bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status cause)

@@ -24,7 +24,7 @@ struct hl_interrupt_handle {
     atomic_int cpu_clock;
 
     atomic_int runner;         /* thread that a kick would stop, or 0 */
-    atomic_bool kick_owed;     /* the system did not take a kick; the watchdog tries again */
+    atomic_bool kick_owed;     /* a kick may not have got there; the watchdog tries again */
     atomic_uint cancellations; /* waiters of hl__control_wait sleep on it */
 
     /* The armed thread's. */
@@ -62,8 +62,8 @@ static inline bool hl__state_is_live(uint64_t state)
 /* Cancels the run of that state, if it is still live. Async-signal-safe. */
 bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status cause);
 
-/* Kicks the thread that runs the control, if one does. False if the system could not take the
- * signal. Async-signal-safe. */
+/* Kicks the thread that runs the control, if one does. False if that must be done again: the system
+ * could not take the signal, or the driver may miss it. Async-signal-safe. */
 bool hl__control_kick(hl__control *control);
 
 #endif

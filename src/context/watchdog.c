@@ -19,8 +19,8 @@
 /* Budgets are looked at no more often than this as they come to their end. */
 #define BUDGET_GRAIN_NS 100000
 
-/* How often a kick is tried again that the system could not take. */
-#define KICK_RETRY_NS 1000000
+/* How often a kick is tried again that may not have got there. */
+#define KICK_RETRY_NS 200000
 
 struct hl__watchdog {
     atomic_uint bell; /* the thread sleeps on it */

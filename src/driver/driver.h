@@ -6,6 +6,8 @@
  * `vm_size` and `vcpu_size` bytes of zeroed memory, and owns all guest memory. Every function that
  * can fail fills `err` and leaves nothing behind. Different VMs may be used from different threads
  * at once; functions that take a VM or vCPU are called by one thread at a time, except `kick`.
+ *
+ * docs/drivers.md tells how to write one.
  */
 #ifndef HL_DRIVER_DRIVER_H
 #define HL_DRIVER_DRIVER_H
@@ -64,10 +66,10 @@ struct hl__cpu_state {
 };
 
 enum hl__exit_kind {
-    HL__EXIT_DOORBELL = 1, /* a 32-bit OUT, count 1, no string form: `port`, `value` */
-    HL__EXIT_PORT = 2,     /* any other port access: `port`, `size`, `is_write`, `count` */
+    HL__EXIT_DOORBELL = 1, /* a 32-bit OUT: `port`, `value` */
+    HL__EXIT_PORT = 2,     /* any other port access: `port`, `size`, `is_write` */
     /* access to a guest-physical address without memory, or a write to read-only memory:
-     * `address`, `size`, `is_write` */
+     * `address`, `is_write` */
     HL__EXIT_MEMORY = 3,
     /* kicked, or a signal arrived; nothing is lost, the next run goes on */
     HL__EXIT_INTERRUPTED = 4,
@@ -76,13 +78,15 @@ enum hl__exit_kind {
     HL__EXIT_FAILED = 7 /* the hypervisor gave up on this guest: `reason`, `detail` */
 };
 
+/* After HL__EXIT_MEMORY, and after a string instruction (INS, OUTS) exited, registers are set before
+ * the next run: where the guest would go on otherwise depends on the hypervisor. After any other exit
+ * it can be run on; a port reads as 0. */
 struct hl__exit {
     enum hl__exit_kind kind;
     bool is_write;
     uint16_t port;
     uint32_t value;
     uint32_t size;
-    uint32_t count;
     uint64_t address;
     uint32_t reason; /* the hypervisor's number for what happened */
     uint32_t detail;
@@ -105,6 +109,9 @@ struct hl__machine {
     uint64_t tsc_khz;
     /* taking rights away needs `flush` or the ring-0 poke even after a CR3 load (PVM) */
     bool flush_required;
+    /* The hypervisor holds on to the pages that a slot had when it was added: host memory must be
+     * writable, even for slots that are read-only to the guest, and keeps its pages. */
+    bool memory_pinned;
 };
 
 enum hl__memory_flag {
@@ -178,8 +185,8 @@ typedef struct hl__driver {
      * the instruction pointer may stand at the OUT or behind it. */
     hl_status (*state_get)(void *vcpu, uint32_t groups, struct hl__cpu_state *state, hl_error *err);
 
-    /* MANDATORY. Completes what the last exit left half done (a port read, a memory read) without
-     * running guest code, so that any state can be set. */
+    /* MANDATORY. Completes or abandons what the last exit left half done (a port read, a memory
+     * access) without running guest code, so that any state can be set. */
     hl_status (*retire)(void *vcpu, hl_error *err);
 
     /* MANDATORY. Enters the guest and returns at its next exit. HL_OK with `exit` filled in, or
@@ -187,9 +194,14 @@ typedef struct hl__driver {
     hl_status (*run)(void *vcpu, struct hl__exit *exit, hl_error *err);
 
     /* MANDATORY. Makes a run that is under way, or else the next one, return HL__EXIT_INTERRUPTED
-     * at once. Async-signal-safe. Called on the thread that runs the vCPU (from the kick signal's
-     * handler), which is what ends a run that is under way. */
+     * at once. Where the system has signals it is called on the thread that runs the vCPU, by the
+     * kick signal's handler, and the signal is what ends a run that is under way; elsewhere it is
+     * called from any thread while the vCPU exists (os/kick.h). */
     void (*kick)(void *vcpu);
+
+    /* A kick in the very moment of an entry may come too early to end that run, though it ends the
+     * next one: who kicks does so again until the run has returned. */
+    bool kick_repeats;
 } hl__driver;
 
 static inline hl_status hl__driver_open(const hl__driver *driver, hl_error *err)

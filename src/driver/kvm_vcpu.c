@@ -280,7 +280,6 @@ static void kvm_decode_port(struct kvm_vcpu *vcpu, struct hl__exit *exit)
         .is_write = is_write,
         .port = run->io.port,
         .size = run->io.size,
-        .count = run->io.count,
     };
     if (is_write && run->io.size == sizeof exit->value && run->io.count == 1) {
         exit->kind = HL__EXIT_DOORBELL;
@@ -296,7 +295,6 @@ static void kvm_decode_memory(struct kvm_vcpu *vcpu, struct hl__exit *exit)
         .kind = HL__EXIT_MEMORY,
         .is_write = run->mmio.is_write,
         .address = run->mmio.phys_addr,
-        .size = run->mmio.len,
     };
     vcpu->unfinished = true; /* writes too: a wide one has more fragments to come */
 }

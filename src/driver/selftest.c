@@ -2,12 +2,15 @@
  * selftest_*.c. */
 #include "driver/selftest.h"
 
+#include "os/kick.h"
 #include "util/error.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+int hl__selftest_signal;
 
 static const struct hl__selftest_case *const selftest_lists[] = {
     hl__selftest_exits, hl__selftest_registers, hl__selftest_memory, hl__selftest_process};
@@ -146,9 +149,6 @@ static hl_status selftest_run_all(const hl__driver *driver, const struct hl__mac
     struct hl__selftest t;
     size_t failures = 0, count = 0;
     const char *first = NULL;
-    hl_status status = hl__driver_open(driver, err);
-    if (status != HL_OK)
-        return status;
     for (const struct hl__selftest_case *test; (test = selftest_find(count)); count++) {
         bool passed = selftest_run_one(test, driver, machine, &t);
         if (!passed && !failures++)
@@ -156,12 +156,32 @@ static hl_status selftest_run_all(const hl__driver *driver, const struct hl__mac
         if (report)
             report(user, test->name, passed, t.detail);
     }
-    hl__driver_close(driver);
     if (!failures)
         return HL_OK;
     return hl__error_set(err, HL_SYSTEM, "hl_driver_selftest",
                          "%zu of %zu tests of driver \"%s\" failed, the first is %s", failures,
                          count, driver->name, first);
+}
+
+/* With the driver open, and a signal that kicks. */
+static hl_status selftest_prepare_and_run(const hl__driver *driver,
+                                          const struct hl__machine *machine,
+                                          hl_driver_selftest_report report, void *user,
+                                          hl_error *err)
+{
+    hl_status status = hl__driver_open(driver, err);
+    if (status != HL_OK)
+        return status;
+    status = hl__kick_borrow(&hl__selftest_signal, err);
+    if (status == HL_OK) {
+        bool was_blocked = hl__kick_unblock(hl__selftest_signal);
+        status = selftest_run_all(driver, machine, report, user, err);
+        if (was_blocked)
+            hl__kick_block(hl__selftest_signal);
+        hl__kick_return(hl__selftest_signal);
+    }
+    hl__driver_close(driver);
+    return status;
 }
 
 hl_status hl_driver_selftest(const char *name, hl_driver_selftest_report report, void *user,
@@ -174,7 +194,7 @@ hl_status hl_driver_selftest(const char *name, hl_driver_selftest_report report,
     if (status != HL_OK)
         return status;
     pthread_mutex_lock(&one_at_a_time);
-    status = selftest_run_all(driver, &machine, report, user, err);
+    status = selftest_prepare_and_run(driver, &machine, report, user, err);
     pthread_mutex_unlock(&one_at_a_time);
     return status;
 }

@@ -24,6 +24,9 @@ struct hl__selftest_case {
     uint32_t data_flags; /* HL__MEMORY_* of the data slot */
 };
 
+/* What kicks threads while a self-test runs. */
+extern int hl__selftest_signal;
+
 /* The lists, each ending with a name of NULL. */
 extern const struct hl__selftest_case hl__selftest_exits[];
 extern const struct hl__selftest_case hl__selftest_registers[];

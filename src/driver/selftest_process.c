@@ -1,103 +1,67 @@
 /* Self-tests: kicks, and what VMs leave in the process. */
 #include "driver/selftest.h"
 
+#include "os/kick.h"
 #include "os/os.h"
+#include "os/thread.h"
 
-#include <dirent.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #define PATIENCE_NS 5000000000ull
+#define PAUSE_NS 100000ull
 #define FLAG HL__TINY_DATA /* the spinning guest sets it */
 
-/* The vCPU that the signal handler kicks. */
-static struct {
-    void (*volatile kick)(void *vcpu);
-    void *volatile vcpu;
-    volatile sig_atomic_t kicks;
-} kick_target;
-
-static void kick_handler(int signal)
+static void selftest_pause(uint64_t ns)
 {
-    (void)signal;
-    if (kick_target.vcpu) {
-        kick_target.kick(kick_target.vcpu);
-        kick_target.kicks++;
-    }
+    atomic_uint nobody_wakes;
+    atomic_init(&nobody_wakes, 0);
+    hl__os_word_wait(&nobody_wakes, 0, hl__os_monotonic_ns() + ns);
 }
 
-/* A real-time signal that nobody handles, or 0. */
-static int free_signal(void)
-{
-    for (int number = SIGRTMAX; number >= SIGRTMIN; number--) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
-            action.sa_handler == SIG_DFL)
-            return number;
-    }
-    return 0;
-}
-
-/* The thread that sends the signal. */
+/* The thread that kicks, again and again until the run is over. */
 struct kicker {
-    pthread_t target;
+    int thread; /* its target */
     int signal;
     const volatile uint32_t *flag; /* once this is set */
+    atomic_bool over;
 };
 
 static void *kicker_run(void *argument)
 {
     struct kicker *kicker = argument;
-    const struct timespec pause = {.tv_nsec = 100000};
     uint64_t give_up_ns = hl__os_monotonic_ns() + PATIENCE_NS;
     while (!*kicker->flag && hl__os_monotonic_ns() < give_up_ns)
-        nanosleep(&pause, NULL);
-    nanosleep(&pause, NULL);
-    pthread_kill(kicker->target, kicker->signal);
+        selftest_pause(PAUSE_NS);
+    do {
+        selftest_pause(PAUSE_NS);
+        (void)hl__kick_send(kicker->thread, kicker->signal);
+    } while (!atomic_load(&kicker->over) && hl__os_monotonic_ns() < give_up_ns);
     return NULL;
 }
 
-/* Runs the spinning guest until a signal from another thread ends it. */
-static bool spin_until_signal(struct hl__selftest *t, int number)
+/* Runs the spinning guest until a kick from another thread ends it. */
+static bool spin_until_kick(struct hl__selftest *t)
 {
-    pthread_t thread;
-    struct kicker kicker = {
-        .target = pthread_self(), .signal = number, .flag = hl__tiny_guest_at(&t->guest, FLAG)};
+    struct hl__kick_target target = {t->driver->kick, t->vcpu, NULL};
+    struct kicker kicker = {.thread = hl__os_thread_id(),
+                            .signal = hl__selftest_signal,
+                            .flag = hl__tiny_guest_at(&t->guest, FLAG)};
+    hl__os_thread thread;
     hl__selftest_user(t, HL__TINY_SPIN);
     t->state.general.rdi = FLAG;
     t->driver->state_set(t->vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS,
                          &t->state);
-    if (pthread_create(&thread, NULL, kicker_run, &kicker) != 0)
+    if (hl__os_thread_start(&thread, kicker_run, &kicker, &t->error) != HL_OK)
         return false;
-    bool ran = true;
-    sig_atomic_t before = kick_target.kicks;
-    do /* other signals may end runs, too */
+    hl__kick_enter(&target);
+    bool ran;
+    do /* signals of others end runs, too */
         ran = t->driver->run(t->vcpu, &t->exit, &t->error) == HL_OK;
-    while (ran && t->exit.kind == HL__EXIT_INTERRUPTED && kick_target.kicks == before);
-    pthread_join(thread, NULL);
+    while (ran && t->exit.kind == HL__EXIT_INTERRUPTED && *kicker.flag == 0);
+    hl__kick_leave(&target);
+    atomic_store(&kicker.over, true);
+    hl__os_thread_join(thread);
     return ran && t->exit.kind == HL__EXIT_INTERRUPTED && *kicker.flag == 1;
-}
-
-/* Does that with the handler in place, then puts everything back. */
-static bool spin_until_kick(struct hl__selftest *t)
-{
-    struct sigaction action = {.sa_handler = kick_handler}, before;
-    sigset_t kicks, mask;
-    int number = free_signal();
-    if (!number || sigaction(number, &action, &before) != 0)
-        return false;
-    sigemptyset(&kicks);
-    sigaddset(&kicks, number);
-    pthread_sigmask(SIG_UNBLOCK, &kicks, &mask);
-    kick_target.kick = t->driver->kick;
-    kick_target.vcpu = t->vcpu;
-    bool right = spin_until_signal(t, number);
-    kick_target.vcpu = NULL;
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
-    sigaction(number, &before, NULL);
-    return right;
 }
 
 static bool run_is_interrupted(struct hl__selftest *t)
@@ -158,22 +122,9 @@ static void test_kick_kept(struct hl__selftest *t)
     HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, 0));
 }
 
-/* Open descriptors of this process, or 0 where that cannot be told. */
-static size_t count_descriptors(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    size_t count = 0;
-    if (!folder)
-        return 0;
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
-
 static void test_many_vms(struct hl__selftest *t)
 {
-    size_t before = count_descriptors();
+    size_t before = hl__os_handle_count();
     for (uint32_t i = 0; i < 50; i++) {
         struct hl__selftest other;
         HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
@@ -181,7 +132,7 @@ static void test_many_vms(struct hl__selftest *t)
         hl__selftest_close(&other);
         HL__EXPECT(t, right);
     }
-    HL__EXPECT(t, count_descriptors() == before);
+    HL__EXPECT(t, hl__os_handle_count() == before);
 }
 
 /* Two VMs alive at once see nothing of each other. */

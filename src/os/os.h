@@ -52,6 +52,9 @@ hl_status hl__os_random(void *data, size_t size, hl_error *err);
 /* Changes in each forked child (pthread_atfork); the same number means the same process. Cheap. */
 uint64_t hl__os_fork_generation(void);
 
+/* Open descriptors (handles) of this process; 0 where that cannot be told. */
+size_t hl__os_handle_count(void);
+
 /* Writes all or as much as the descriptor takes before `until_ns` (never blocks longer, SIGPIPE
  * never arrives). Returns bytes taken; a negated errno if none. */
 int64_t hl__os_descriptor_write(int descriptor, const void *data, size_t size, uint64_t until_ns);

@@ -16,11 +16,6 @@ void hl__os_word_wake(atomic_uint *word);
 /* The calling thread's number, never 0. Cheap, right in forked children too. */
 int hl__os_thread_id(void);
 
-/* Sends a real-time signal to a thread of this process; a thread that is gone is fine. False if it
- * must be tried again, because the user's queue of real-time signals is full. Async-signal-safe;
- * leaves errno alone. */
-bool hl__os_thread_signal(int thread, int signal);
-
 /* Waits until a descriptor is ready for `events` (of poll()) or broken, which using it tells, with
  * `signal`, which the caller blocked before, let through during the wait only: none is missed. 0,
  * or a negated errno: -EINTR after any signal. */

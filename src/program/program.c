@@ -1,6 +1,7 @@
 /* Programs: a sealed copy of the guest binary with its arguments and environment. Nothing here
  * looks into the binary. */
 #include "program/program.h"
+#include "context/context.h"
 #include "os/os.h"
 #include "program/strings.h"
 #include "util/error.h"
@@ -68,8 +69,10 @@ static hl_status image_make(hl_program *program, const struct origin *origin, hl
     status = image_fill(program, origin, file, err);
     if (status == HL_OK)
         status = hl__os_file_seal(file, err);
+    /* Nobody writes to it, but a hypervisor that pins memory wants it writable. */
+    bool writable = program->context->machine.memory_pinned;
     if (status == HL_OK)
-        status = hl__os_file_map(file, 0, program->image_size, false, &program->image, err);
+        status = hl__os_file_map(file, 0, program->image_size, writable, &program->image, err);
     hl__os_file_close(file);
     return status;
 }

@@ -284,12 +284,21 @@ uint8_t *hl__space_transfer(const hl__space *space)
     return space->vm->transfer + space->index * space->vm->config.transfer_size_max;
 }
 
+/* Pages that the hypervisor holds on to must stay where they are. */
+static void zero_transfer(hl__space *space)
+{
+    if (space->vm->context->machine.memory_pinned)
+        memset(hl__space_transfer(space), 0, space->transfer_size);
+    else
+        hl__os_memory_zero(hl__space_transfer(space), space->transfer_size);
+}
+
 void hl__space_transfer_drop(hl__space *space)
 {
     if (space->transfer_size == 0)
         return;
     hl__tables_each(space, HL_ABI_TRANSFER_ADDRESS, space->transfer_size / HL__PAGE, unmap_page,
                     NULL);
-    hl__os_memory_zero(hl__space_transfer(space), space->transfer_size);
+    zero_transfer(space);
     space->transfer_size = 0;
 }

@@ -417,7 +417,6 @@ static struct hl__exit run_garbage(struct hostile_guest *guest)
     struct hl__exit exit = {.is_write = choices_once_in(choices, 2),
                             .port = (uint16_t)choices_below(choices, 65536),
                             .size = (uint32_t)choices_below(choices, 9),
-                            .count = (uint32_t)choices_below(choices, 256),
                             .address = choices_word(choices)};
     switch (choices_below(choices, 16)) {
     case 0:

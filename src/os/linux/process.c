@@ -1,8 +1,9 @@
-/* Time, randomness, and telling a forked child from its parent. */
+/* Time, randomness, open descriptors, and telling a forked child from its parent. */
 #define _GNU_SOURCE
 #include "os/os.h"
 #include "util/error.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -59,4 +60,16 @@ uint64_t hl__os_fork_generation(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
     return atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
+
+size_t hl__os_handle_count(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    size_t count = 0;
+    if (!folder)
+        return 0;
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
 }

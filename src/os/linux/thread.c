@@ -46,14 +46,6 @@ int hl__os_thread_id(void)
     return thread;
 }
 
-bool hl__os_thread_signal(int thread, int signal)
-{
-    int saved = errno;
-    bool sent = syscall(SYS_tgkill, getpid(), thread, signal) == 0 || errno != EAGAIN;
-    errno = saved;
-    return sent;
-}
-
 hl_status hl__os_thread_start(hl__os_thread *thread, void *(*body)(void *), void *user,
                               hl_error *err)
 {

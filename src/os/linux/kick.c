@@ -1,5 +1,6 @@
 /* Owns the kick signal of the process: its handler, and what the handler acts on. */
-#include "context/kick.h"
+#define _GNU_SOURCE
+#include "os/kick.h"
 #include "util/error.h"
 
 #include <errno.h>
@@ -7,6 +8,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define DEFAULT_SIGNAL (SIGRTMIN + 8)
 
@@ -40,8 +43,16 @@ static void kick_handle(int signal, siginfo_t *info, void *machine)
     /* All that are under way: an outer run must not lose its kick to an inner one, and a kick too
      * many does no harm. */
     for (; target; target = target->outer)
-        target->driver->kick(target->vcpu);
+        target->kick(target->vcpu);
     errno = saved;
+}
+
+bool hl__kick_send(int thread, int signal)
+{
+    int saved = errno;
+    bool sent = syscall(SYS_tgkill, getpid(), thread, signal) == 0 || errno != EAGAIN;
+    errno = saved;
+    return sent;
 }
 
 hl_status hl__kick_signal(int wanted, int *signal, hl_error *err)
@@ -56,21 +67,31 @@ hl_status hl__kick_signal(int wanted, int *signal, hl_error *err)
     return HL_OK;
 }
 
-static hl_status kick_install(int signal, hl_error *err)
+static bool kick_is_free(const struct sigaction *action)
+{
+    return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
+}
+
+static int kick_handle_signal(int signal)
 {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = kick_handle;
     action.sa_flags = SA_ONSTACK | SA_RESTART | SA_SIGINFO;
     sigemptyset(&action.sa_mask);
+    return sigaction(signal, &action, NULL);
+}
+
+static hl_status kick_install(int signal, hl_error *err)
+{
     if (sigaction(signal, NULL, &installed.before) != 0)
         return hl__error_os(err, HL_SYSTEM, errno, "sigaction", "signal %d", signal);
-    if ((installed.before.sa_flags & SA_SIGINFO) || installed.before.sa_handler != SIG_DFL)
+    if (!kick_is_free(&installed.before))
         return hl__error_set(err, HL_SIGNAL_IN_USE, "sigaction",
                              "signal %d (SIGRTMIN+%d) has a handler already: set "
                              "hl_context_options.kick_signal to another real-time signal",
                              signal, signal - SIGRTMIN);
-    if (sigaction(signal, &action, NULL) != 0)
+    if (kick_handle_signal(signal) != 0)
         return hl__error_os(err, HL_SYSTEM, errno, "sigaction", "signal %d", signal);
     installed.signal = signal;
     return HL_OK;
@@ -91,24 +112,52 @@ hl_status hl__kick_acquire(int signal, hl_error *err)
 
 /* Whether the handler is still ours: if the host application put its own in place meanwhile, that
  * stays. */
-static bool kick_is_ours(void)
+static bool kick_is_ours(int signal)
 {
     struct sigaction now;
-    return sigaction(installed.signal, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+    return sigaction(signal, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
            now.sa_sigaction == kick_handle;
 }
 
-void hl__kick_release(void)
+static void kick_uninstall(int signal, const struct sigaction *before)
 {
-    if (--installed.users > 0 || !kick_is_ours())
+    if (!kick_is_ours(signal))
         return;
     /* Ignoring a signal drops it where it is still pending: a late kick must not meet the default
      * action, which ends the process. */
     struct sigaction ignore;
     memset(&ignore, 0, sizeof ignore);
     ignore.sa_handler = SIG_IGN;
-    sigaction(installed.signal, &ignore, NULL);
-    sigaction(installed.signal, &installed.before, NULL);
+    sigaction(signal, &ignore, NULL);
+    sigaction(signal, before, NULL);
+}
+
+void hl__kick_release(void)
+{
+    if (--installed.users == 0)
+        kick_uninstall(installed.signal, &installed.before);
+}
+
+hl_status hl__kick_borrow(int *signal, hl_error *err)
+{
+    struct sigaction action;
+    for (int number = SIGRTMAX; number >= SIGRTMIN; number--) {
+        if (sigaction(number, NULL, &action) != 0 || !kick_is_free(&action))
+            continue;
+        if (kick_handle_signal(number) != 0)
+            break;
+        *signal = number;
+        return HL_OK;
+    }
+    return hl__error_set(err, HL_SIGNAL_IN_USE, "sigaction", "every real-time signal is in use");
+}
+
+void hl__kick_return(int signal)
+{
+    struct sigaction before;
+    memset(&before, 0, sizeof before);
+    before.sa_handler = SIG_DFL;
+    kick_uninstall(signal, &before);
 }
 
 bool hl__kick_unblock(int signal)
