@@ -21,6 +21,9 @@ typedef struct hl__gpa {
     uint64_t value;
 } hl__gpa;
 
+/* A page that no slot covers, whatever the caller; drivers may use it for `flush`. */
+#define HL__GPA_SPARE UINT64_C(0xf0000000)
+
 struct hl__segment {
     uint64_t base;
     uint32_t limit;

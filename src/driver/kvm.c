@@ -216,7 +216,7 @@ hl_status hl__kvm_flush(void *state, hl_error *err)
     static const uint8_t spare[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
     struct kvm_vm *vm = state;
     struct kvm_slot slot = {
-        .address = hl__kvm_host.spare_address,
+        .address = HL__GPA_SPARE,
         .host = (uintptr_t)spare,
         .size = sizeof spare,
         .flags = KVM_MEM_READONLY,

@@ -20,7 +20,6 @@ struct kvm_host {
     bool triple_fault_event; /* a pending triple fault can be dropped */
     bool cpuid_needed;       /* vCPUs accept our control registers only with their CPUID set */
     uint64_t xcr0;           /* every vCPU's; 0 leaves it alone */
-    uint64_t spare_address;  /* a guest-physical page that no sandbox uses, for `flush` */
     union {
         struct kvm_cpuid2 head;
         uint8_t bytes[sizeof(struct kvm_cpuid2) +

@@ -37,13 +37,6 @@ static uint64_t kvm_cpuid_xcr0(void)
     return ((uint64_t)state->edx << 32 | state->eax) & XCR0_USABLE;
 }
 
-/* The last page below the physical address width. */
-static uint64_t kvm_cpuid_last_page(void)
-{
-    uint32_t bits = kvm_cpuid_find(0x80000008, 0)->eax & 0xff;
-    return (1ull << (bits >= 32 && bits <= 52 ? bits : 36)) - HL__TINY_PAGE;
-}
-
 /* The most vector state that KVM lets a vCPU have; 0 if it lets us choose nothing. */
 static uint64_t kvm_find_xcr0(const struct hl__experiment *e)
 {
@@ -62,16 +55,6 @@ static void kvm_find_tsc_khz(struct hl__experiment *e)
         e->machine.tsc_khz = (uint64_t)khz;
 }
 
-/* A width that KVM itself cannot use all of shows here. */
-static hl_status kvm_find_spare_address(const struct hl__experiment *e, hl_error *err)
-{
-    hl_status status;
-    hl__kvm_host.spare_address = kvm_cpuid_last_page();
-    while ((status = hl__kvm_flush(e->vm, err)) != HL_OK && hl__kvm_host.spare_address >> 36)
-        hl__kvm_host.spare_address = hl__kvm_host.spare_address >> 1 & ~(HL__TINY_PAGE - 1ull);
-    return status;
-}
-
 static hl_status kvm_attempt(bool with_cpuid, struct hl__experiment *e, hl_error *err)
 {
     hl__kvm_host.cpuid_needed = with_cpuid;
@@ -81,8 +64,6 @@ static hl_status kvm_attempt(bool with_cpuid, struct hl__experiment *e, hl_error
         return status;
     e->xcr0 = kvm_find_xcr0(e);
     status = hl__experiment_ask(e, err);
-    if (status == HL_OK)
-        status = kvm_find_spare_address(e, err);
     kvm_find_tsc_khz(e);
     hl__kvm_host.xcr0 = e->xcr0;
     hl__experiment_end(e);

@@ -6,11 +6,16 @@
 #include "util/error.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
-extern const hl__driver hl__kvm_driver;
-
-const hl__driver *const hl__drivers[] = {&hl__kvm_driver, NULL};
+#ifdef _WIN32
+extern const hl__driver hl__whp_driver;
+const hl__driver *const hl__drivers[] = {&hl__whp_driver, NULL};
+#else
+extern const hl__driver hl__kvm_driver, hl__mshv_driver;
+const hl__driver *const hl__drivers[] = {&hl__kvm_driver, &hl__mshv_driver, NULL};
+#endif
 
 enum { DRIVER_COUNT = sizeof hl__drivers / sizeof *hl__drivers - 1 };
 
@@ -85,11 +90,14 @@ static bool registry_find(const char *name, struct registry_entry *found)
 
 static hl_status registry_unknown(const char *name, hl_error *err)
 {
-    char text[64];
+    char text[64], known[64] = "";
     hl__text_escape(text, sizeof text, name, strlen(name));
+    for (size_t i = 0; i < DRIVER_COUNT; i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", hl__drivers[i]->name);
+    }
     return hl__error_set(err, HL_INVALID_ARGUMENT, NULL,
-                         "no driver is named \"%s\"; this library has: %s", text,
-                         hl__drivers[0]->name);
+                         "no driver is named \"%s\"; this library has: %s", text, known);
 }
 
 hl_status hl__driver_find(const char *name, const hl__driver **driver, hl_driver_info *info,

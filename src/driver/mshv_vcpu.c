@@ -1,0 +1,340 @@
+/*
+ * vCPUs of MSHV: entering them, decoding exits, kicks, and moving registers.
+ *
+ * state_set() keeps registers here until the next run. General registers then travel in the page
+ * that is shared with Hyper-V, so that a run needs no other request; others go by a hypercall.
+ * Hyper-V leaves every instruction that exits to us: `unfinished` tells what is left of it.
+ */
+#include "driver/mshv_internal.h"
+
+#include "util/error.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const uint32_t system_names[HL__HYPERV_SYSTEM_COUNT] = {
+    [HL__HYPERV_ES] = MSHV_REGISTER_ES,       [HL__HYPERV_CS] = MSHV_REGISTER_ES + 1,
+    [HL__HYPERV_SS] = MSHV_REGISTER_ES + 2,   [HL__HYPERV_DS] = MSHV_REGISTER_ES + 3,
+    [HL__HYPERV_FS] = MSHV_REGISTER_ES + 4,   [HL__HYPERV_GS] = MSHV_REGISTER_ES + 5,
+    [HL__HYPERV_LDTR] = MSHV_REGISTER_ES + 6, [HL__HYPERV_TR] = MSHV_REGISTER_ES + 7,
+    [HL__HYPERV_IDTR] = MSHV_REGISTER_IDTR,   [HL__HYPERV_GDTR] = MSHV_REGISTER_GDTR,
+    [HL__HYPERV_CR0] = MSHV_REGISTER_CR0,     [HL__HYPERV_CR2] = MSHV_REGISTER_CR2,
+    [HL__HYPERV_CR3] = MSHV_REGISTER_CR3,     [HL__HYPERV_CR4] = MSHV_REGISTER_CR4,
+    [HL__HYPERV_EFER] = MSHV_REGISTER_EFER,
+};
+
+/* All that can be pending; each is nothing if it is 0. */
+static const uint32_t event_names[] = {MSHV_REGISTER_PENDING_INTERRUPTION,
+                                       MSHV_REGISTER_INTERRUPT_STATE, MSHV_REGISTER_PENDING_EVENT,
+                                       MSHV_REGISTER_ACTIVITY_STATE};
+enum { EVENT_COUNT = sizeof event_names / sizeof *event_names };
+
+/* Creation */
+
+static hl_status mshv_vcpu_open(const struct mshv_vm *vm, struct mshv_vcpu *vcpu, hl_error *err)
+{
+    struct mshv_create_vp request = {.index = vcpu->index};
+    vcpu->fd = hl__mshv_ioctl(vm->fd, vm->counter, MSHV_CREATE_VP, &request);
+    if (vcpu->fd < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "MSHV_CREATE_VP", "cannot create a vCPU");
+    void *page = mmap(NULL, MSHV_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd,
+                      (off_t)MSHV_MMAP_REGISTER_PAGE * MSHV_PAGE_SIZE);
+    (*vcpu->counter)++;
+    if (page == MAP_FAILED) {
+        int error = errno;
+        close(vcpu->fd);
+        return hl__error_os(err, HL_SYSTEM, error, "mmap", "cannot map the registers of a vCPU");
+    }
+    vcpu->page = page;
+    return HL_OK;
+}
+
+/* What it has from birth: vector state and the MSRs of `syscall`. */
+static hl_status mshv_vcpu_set_birth_state(struct mshv_vcpu *vcpu,
+                                           const struct hl__vcpu_setup *setup, hl_error *err)
+{
+    static const uint32_t names[] = {MSHV_REGISTER_XFEM, MSHV_REGISTER_STAR, MSHV_REGISTER_LSTAR,
+                                     MSHV_REGISTER_SYSCALL_MASK};
+    const union hl__hyperv_value values[] = {{.words = {hl__hyperv_xcr0()}},
+                                             {.words = {setup->star}},
+                                             {.words = {setup->lstar}},
+                                             {.words = {setup->syscall_mask}}};
+    return hl__mshv_registers_set(vcpu, names, values, sizeof names / sizeof *names, err);
+}
+
+hl_status hl__mshv_vcpu_create(void *vm_state, void *state, uint32_t index,
+                               const struct hl__vcpu_setup *setup, hl_error *err)
+{
+    const struct mshv_vm *vm = vm_state;
+    struct mshv_vcpu *vcpu = state;
+    *vcpu = (struct mshv_vcpu){.index = index, .counter = vm->counter};
+    hl_status status = mshv_vcpu_open(vm, vcpu, err);
+    if (status != HL_OK)
+        return status;
+    status = mshv_vcpu_set_birth_state(vcpu, setup, err);
+    if (status != HL_OK)
+        hl__mshv_vcpu_destroy(vcpu);
+    return status;
+}
+
+void hl__mshv_vcpu_destroy(void *state)
+{
+    struct mshv_vcpu *vcpu = state;
+    munmap((void *)vcpu->page, MSHV_PAGE_SIZE);
+    close(vcpu->fd);
+    *vcpu->counter += 2;
+    *vcpu = (struct mshv_vcpu){.fd = -1};
+}
+
+/* Registers */
+
+/* Whether the shared page has the registers of the vCPU. */
+static bool mshv_page_is_valid(const struct mshv_vcpu *vcpu)
+{
+    return vcpu->page->is_valid && vcpu->page->version == MSHV_REGISTER_PAGE_VERSION;
+}
+
+static hl_status mshv_general_get(struct mshv_vcpu *vcpu, struct hl__general_state *general,
+                                  hl_error *err)
+{
+    uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
+    if (mshv_page_is_valid(vcpu)) {
+        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+            numbers[i] = vcpu->page->general[i];
+    } else {
+        uint32_t names[HL__HYPERV_GENERAL_COUNT];
+        union hl__hyperv_value values[HL__HYPERV_GENERAL_COUNT];
+        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+            names[i] = MSHV_REGISTER_RAX + i;
+        hl_status status =
+            hl__mshv_registers_get(vcpu, names, values, HL__HYPERV_GENERAL_COUNT, err);
+        if (status != HL_OK)
+            return status;
+        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+            numbers[i] = values[i].number;
+    }
+    hl__hyperv_general_from(numbers, general);
+    return HL_OK;
+}
+
+static hl_status mshv_system_get(struct mshv_vcpu *vcpu, struct hl__system_state *system,
+                                 hl_error *err)
+{
+    union hl__hyperv_value values[HL__HYPERV_SYSTEM_COUNT];
+    hl_status status =
+        hl__mshv_registers_get(vcpu, system_names, values, HL__HYPERV_SYSTEM_COUNT, err);
+    if (status == HL_OK)
+        hl__hyperv_system_from(values, system);
+    return status;
+}
+
+static hl_status mshv_vector_get(const struct mshv_vcpu *vcpu, uint8_t *vector, hl_error *err)
+{
+    uint8_t area[HL__VECTOR_STATE_SIZE] __attribute__((aligned(MSHV_PAGE_SIZE)));
+    struct mshv_vp_state request = {
+        .type = MSHV_VP_STATE_XSAVE, .size = sizeof area, .buffer = (uintptr_t)area};
+    if (hl__mshv_ioctl(vcpu->fd, vcpu->counter, MSHV_GET_VP_STATE, &request) < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "MSHV_GET_VP_STATE", "cannot read vector state");
+    hl__hyperv_vector_expand(area, sizeof area, vector);
+    return HL_OK;
+}
+
+hl_status hl__mshv_state_get(void *state, uint32_t groups, struct hl__cpu_state *to, hl_error *err)
+{
+    struct mshv_vcpu *vcpu = state;
+    hl_status status = HL_OK;
+    if (groups & vcpu->waiting & HL__STATE_GENERAL)
+        to->general = vcpu->state.general;
+    else if (groups & HL__STATE_GENERAL)
+        status = mshv_general_get(vcpu, &to->general, err);
+    if (groups & vcpu->waiting & HL__STATE_SYSTEM)
+        to->system = vcpu->state.system;
+    else if (groups & HL__STATE_SYSTEM && status == HL_OK)
+        status = mshv_system_get(vcpu, &to->system, err);
+    if (groups & HL__STATE_VECTOR && status == HL_OK)
+        status = mshv_vector_get(vcpu, to->vector, err);
+    return status;
+}
+
+void hl__mshv_state_set(void *state, uint32_t groups, const struct hl__cpu_state *from)
+{
+    struct mshv_vcpu *vcpu = state;
+    if (groups & HL__STATE_GENERAL) {
+        vcpu->state.general = from->general;
+        vcpu->unfinished = (struct hl__hyperv_unfinished){0}; /* it is abandoned */
+    }
+    if (groups & HL__STATE_SYSTEM)
+        vcpu->state.system = from->system;
+    vcpu->waiting |= groups & (HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS);
+}
+
+hl_status hl__mshv_retire(void *state, hl_error *err)
+{
+    struct mshv_vcpu *vcpu = state;
+    if (vcpu->unfinished.length == 0)
+        return HL_OK;
+    struct hl__cpu_state now;
+    hl_status status = hl__mshv_state_get(vcpu, HL__STATE_GENERAL, &now, err);
+    if (status != HL_OK)
+        return status;
+    hl__hyperv_finish(&vcpu->unfinished, &now.general);
+    hl__mshv_state_set(vcpu, HL__STATE_GENERAL, &now);
+    return HL_OK;
+}
+
+/* Registers for one hypercall. */
+struct batch {
+    uint32_t count;
+    uint32_t names[MSHV_REGISTERS_MAX];
+    union hl__hyperv_value values[MSHV_REGISTERS_MAX];
+};
+
+static void mshv_send_general(struct mshv_vcpu *vcpu, struct batch *batch)
+{
+    uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
+    hl__hyperv_general_to(&vcpu->state.general, numbers);
+    if (!mshv_page_is_valid(vcpu)) {
+        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++, batch->count++) {
+            batch->names[batch->count] = MSHV_REGISTER_RAX + i;
+            batch->values[batch->count] = (union hl__hyperv_value){.words = {numbers[i]}};
+        }
+        return;
+    }
+    for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+        vcpu->page->general[i] = numbers[i];
+    vcpu->page->dirty |= MSHV_DIRTY_GENERAL | MSHV_DIRTY_INSTRUCTION_POINTER | MSHV_DIRTY_FLAGS;
+}
+
+static void mshv_send_system(const struct mshv_vcpu *vcpu, struct batch *batch)
+{
+    memcpy(batch->names + batch->count, system_names, sizeof system_names);
+    hl__hyperv_system_to(&vcpu->state.system, batch->values + batch->count);
+    batch->count += HL__HYPERV_SYSTEM_COUNT;
+}
+
+static void mshv_send_no_events(struct batch *batch)
+{
+    memcpy(batch->names + batch->count, event_names, sizeof event_names);
+    memset(batch->values + batch->count, 0, EVENT_COUNT * sizeof *batch->values);
+    batch->count += EVENT_COUNT;
+}
+
+/* Hands over the registers that wait. */
+static hl_status mshv_send(struct mshv_vcpu *vcpu, hl_error *err)
+{
+    _Static_assert(HL__HYPERV_GENERAL_COUNT + HL__HYPERV_SYSTEM_COUNT + EVENT_COUNT <=
+                       MSHV_REGISTERS_MAX,
+                   "all fit into one hypercall");
+    struct batch batch;
+    batch.count = 0;
+    if (vcpu->waiting & HL__STATE_GENERAL)
+        mshv_send_general(vcpu, &batch);
+    if (vcpu->waiting & HL__STATE_SYSTEM)
+        mshv_send_system(vcpu, &batch);
+    if (vcpu->waiting & HL__STATE_EVENTS)
+        mshv_send_no_events(&batch);
+    hl_status status = HL_OK;
+    if (batch.count)
+        status = hl__mshv_registers_set(vcpu, batch.names, batch.values, batch.count, err);
+    if (status == HL_OK)
+        vcpu->waiting = 0;
+    return status;
+}
+
+/* Running */
+
+void hl__mshv_kick(void *state)
+{
+    struct mshv_vcpu *vcpu = state;
+    vcpu->kicked = 1;
+}
+
+static void mshv_interrupted(struct mshv_vcpu *vcpu, struct hl__exit *exit)
+{
+    vcpu->kicked = 0;
+    *exit = (struct hl__exit){.kind = HL__EXIT_INTERRUPTED};
+}
+
+static void mshv_decode_port(struct mshv_vcpu *vcpu, const void *message, struct hl__exit *exit)
+{
+    struct mshv_port_message port;
+    memcpy(&port, message, sizeof port);
+    bool is_string = port.access & MSHV_PORT_STRING;
+    *exit = (struct hl__exit){
+        .kind = HL__EXIT_PORT,
+        .is_write = port.head.access == MSHV_ACCESS_IS_WRITE,
+        .port = port.port,
+        .size = port.access & MSHV_PORT_SIZE,
+    };
+    if (exit->is_write && exit->size == sizeof exit->value && !is_string) {
+        exit->kind = HL__EXIT_DOORBELL;
+        exit->value = (uint32_t)port.rax;
+    }
+    if (!is_string)
+        vcpu->unfinished = (struct hl__hyperv_unfinished){
+            .length = port.head.instruction_length & MSHV_INSTRUCTION_LENGTH,
+            .read_size = exit->is_write ? 0 : (uint8_t)exit->size,
+        };
+}
+
+static void mshv_decode_memory(const void *message, struct hl__exit *exit)
+{
+    struct mshv_memory_message memory;
+    memcpy(&memory, message, sizeof memory);
+    *exit = (struct hl__exit){
+        .kind = HL__EXIT_MEMORY,
+        .is_write = memory.head.access == MSHV_ACCESS_IS_WRITE,
+        .address = memory.guest_physical,
+    };
+}
+
+static void mshv_decode_exit(struct mshv_vcpu *vcpu, const void *message, struct hl__exit *exit)
+{
+    uint32_t type;
+    memcpy(&type, message, sizeof type);
+    switch ((enum mshv_message_type)type) {
+    case MSHV_MESSAGE_PORT:
+        mshv_decode_port(vcpu, message, exit);
+        return;
+    case MSHV_MESSAGE_UNMAPPED_ADDRESS:
+    case MSHV_MESSAGE_FORBIDDEN_ACCESS:
+        mshv_decode_memory(message, exit);
+        return;
+    case MSHV_MESSAGE_HALT:
+        *exit = (struct hl__exit){.kind = HL__EXIT_HALT};
+        return;
+    case MSHV_MESSAGE_TRIPLE_FAULT:
+        *exit = (struct hl__exit){.kind = HL__EXIT_SHUTDOWN};
+        return;
+    }
+    *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = type};
+}
+
+hl_status hl__mshv_run(void *state, struct hl__exit *exit, hl_error *err)
+{
+    struct mshv_vcpu *vcpu = state;
+    struct mshv_run_vp request;
+    hl_status status = hl__mshv_retire(vcpu, err);
+    if (status == HL_OK && vcpu->waiting)
+        status = mshv_send(vcpu, err);
+    if (status != HL_OK)
+        return status;
+    if (vcpu->kicked) {
+        mshv_interrupted(vcpu, exit);
+        return HL_OK;
+    }
+    int result;
+    do
+        result = ioctl(vcpu->fd, MSHV_RUN_VP, &request);
+    while (result < 0 && errno == EAGAIN);
+    if (result == 0) {
+        mshv_decode_exit(vcpu, request.message, exit);
+        return HL_OK;
+    }
+    if (errno != EINTR)
+        return hl__error_os(err, HL_SYSTEM, errno, "MSHV_RUN_VP", "MSHV cannot run the guest");
+    mshv_interrupted(vcpu, exit);
+    return HL_OK;
+}
