@@ -1,7 +1,11 @@
 # The host library, static and shared, from one set of objects.
 file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/*.c")
 file(GLOB stub_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/guest/stub/*.S")
-list(FILTER library_sources EXCLUDE REGEX "/src/os/windows/")
+if(WIN32)
+    list(FILTER library_sources EXCLUDE REGEX "/src/(os/linux/|driver/kvm|driver/mshv)")
+else()
+    list(FILTER library_sources EXCLUDE REGEX "/src/(os/windows/|driver/whp)")
+endif()
 
 add_library(hyperlight_objects OBJECT ${library_sources} ${stub_sources})
 target_include_directories(hyperlight_objects

@@ -90,8 +90,8 @@ struct hl__hyperv_unfinished {
     uint8_t read_size; /* of a port read, which gives 0; 0: it was none */
 };
 
-/* Does it, in registers as of the exit. */
-void hl__hyperv_finish(const struct hl__hyperv_unfinished *unfinished,
-                       struct hl__general_state *general);
+/* Does it, to the registers of the exit. */
+void hl__hyperv_finish(const struct hl__hyperv_unfinished *unfinished, uint64_t *rip,
+                       uint64_t *rax);
 
 #endif

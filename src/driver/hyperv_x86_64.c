@@ -221,12 +221,11 @@ void hl__hyperv_vector_expand(const uint8_t *from, size_t size, uint8_t *to)
 
 /* Half-done instructions */
 
-void hl__hyperv_finish(const struct hl__hyperv_unfinished *unfinished,
-                       struct hl__general_state *general)
+void hl__hyperv_finish(const struct hl__hyperv_unfinished *unfinished, uint64_t *rip, uint64_t *rax)
 {
-    general->rip += unfinished->length;
+    *rip += unfinished->length;
     if (unfinished->read_size == 4)
-        general->rax = 0; /* a 32-bit result clears the upper half too */
+        *rax = 0; /* a 32-bit result clears the upper half too */
     else if (unfinished->read_size)
-        general->rax &= ~0ull << 8 * unfinished->read_size;
+        *rax &= ~0ull << 8 * unfinished->read_size;
 }

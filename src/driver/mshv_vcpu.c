@@ -179,7 +179,7 @@ hl_status hl__mshv_retire(void *state, hl_error *err)
     hl_status status = hl__mshv_state_get(vcpu, HL__STATE_GENERAL, &now, err);
     if (status != HL_OK)
         return status;
-    hl__hyperv_finish(&vcpu->unfinished, &now.general);
+    hl__hyperv_finish(&vcpu->unfinished, &now.general.rip, &now.general.rax);
     hl__mshv_state_set(vcpu, HL__STATE_GENERAL, &now);
     return HL_OK;
 }
