@@ -409,18 +409,31 @@ static void check_state(struct transport_play *play, hl_status status, bool ran)
 
 /* Steps */
 
-static void restore_to(struct transport_play *play, const hl_snapshot *snapshot)
+/* False where a sandbox that was made with other limits has no room for the snapshot's page tables. */
+static bool restore_to(struct transport_play *play, const hl_snapshot *snapshot)
 {
     hl_error err = HL_ERROR_INIT;
     hl_status status = hl_sandbox_restore(play->sandbox, snapshot, &err);
     note(play, status, &err);
+    if (status == HL_INCOMPATIBLE_SNAPSHOT && snapshot == play->later) {
+        require(play, snapshot->table_count > play->sandbox->space->tables_max, err.message);
+        return false;
+    }
     play->restores++;
-    require(play, status == HL_OK && hl_sandbox_status(play->sandbox) == HL_SANDBOX_READY,
-            "a restore failed");
+    require(play, status == HL_OK, err.message);
+    require(play, hl_sandbox_status(play->sandbox) == HL_SANDBOX_READY,
+            "a restored sandbox is not ready");
     if (looks(play)) {
         check_memory(play, snapshot);
         check_space(play);
     }
+    return true;
+}
+
+/* Deadlines are short where they are waited for, and the machine may be busy. */
+static bool too_late(const struct transport_play *play, hl_status status)
+{
+    return play->waits && (status == HL_TIMED_OUT || status == HL_CPU_LIMIT);
 }
 
 /* From the pristine snapshot a well-behaved guest counts on from where it was. */
@@ -432,8 +445,8 @@ static void call_honest(struct transport_play *play, uint64_t answer)
     hl_status status = hl_sandbox_call(play->sandbox, "work", NULL, 0, &reply, &err);
     play->guest.honest = false;
     note(play, status, &err);
-    if (play->waits && (status == HL_TIMED_OUT || status == HL_CPU_LIMIT))
-        return; /* deadlines are short, and the machine is busy */
+    if (too_late(play, status))
+        return;
     require(play, status == HL_OK, "an honest call failed");
     require(play, reply.type == HL_TYPE_U64 && reply.as.u64 == answer, "an honest call miscounts");
     hl_value_free(&reply);
@@ -444,7 +457,8 @@ static void recover(struct transport_play *play)
 {
     const hl_snapshot *snapshot =
         play->later && choices_once_in(&play->choices, 3) ? play->later : play->pristine;
-    restore_to(play, snapshot);
+    if (!restore_to(play, snapshot))
+        restore_to(play, snapshot = play->pristine);
     if (snapshot == play->pristine && choices_once_in(&play->choices, 4)) {
         call_honest(play, 1);
         if (hl_sandbox_status(play->sandbox) == HL_SANDBOX_READY &&
@@ -690,8 +704,11 @@ static void begin(struct transport_play *play)
     play->guest.may_wait = play->waits;
     choose_options(play, &options);
     play->guest.honest = true;
-    hl_status status = hl_sandbox_new(program, &options, &play->sandbox, &err);
-    require(play, status == HL_OK, "an honest guest did not start");
+    hl_status status;
+    do
+        status = hl_sandbox_new(program, &options, &play->sandbox, &err);
+    while (too_late(play, status));
+    require(play, status == HL_OK, err.message);
     play->guest.honest = false;
     take_handle(play);
     require(play, hl_sandbox_snapshot(play->sandbox, &play->pristine, &err) == HL_OK,
