@@ -31,9 +31,10 @@ struct hostile {
     uint64_t places[PLACE_COUNT];
     char *fingerprint; /* of the victim's processor state, as it is after a restore */
     size_t fingerprint_size;
-    bool page_table; /* PVM, whose exceptions differ from the hardware's here and there */
-    bool emulated;   /* QEMU emulates the processor, as in the bed */
-    bool umip;       /* user mode may not read the descriptor registers */
+    bool page_table;    /* PVM, whose exceptions differ from the hardware's here and there */
+    bool tells_strings; /* the hypervisor tells string accesses to ports from plain ones */
+    bool emulated;      /* QEMU emulates the processor, as in the bed */
+    bool umip;          /* user mode may not read the descriptor registers */
 };
 
 /* cmocka's group set-up and tear-down; the state is a struct hostile. */
