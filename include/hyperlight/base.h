@@ -22,7 +22,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
+/* HL_STATIC: the library is linked statically. HL_BUILDING: the library itself. */
+#if defined(_WIN32) && defined(HL_BUILDING)
+#define HL_API __declspec(dllexport)
+#elif defined(_WIN32) && !defined(HL_STATIC)
+#define HL_API __declspec(dllimport)
+#elif defined(_WIN32)
 #define HL_API
 #elif defined(__GNUC__)
 #define HL_API __attribute__((visibility("default")))
@@ -32,7 +37,11 @@
 
 #if defined(__GNUC__)
 #define HL_MUST_CHECK __attribute__((warn_unused_result))
+#if defined(__MINGW32__)
+#define HL_PRINTF(format_index, first_argument) __attribute__((format(gnu_printf, format_index, first_argument)))
+#else
 #define HL_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
+#endif
 #else
 #define HL_MUST_CHECK
 #define HL_PRINTF(format_index, first_argument)

@@ -103,7 +103,7 @@ hl_status hl__control_cause(const hl__control *control)
 hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *vcpu,
                           struct hl__exit *exit, hl_error *err)
 {
-    struct hl__kick_target target = {driver->kick, vcpu, NULL};
+    struct hl__kick_target target = {.kick = driver->kick, .vcpu = vcpu};
     hl_status status = HL_OK;
     hl__kick_enter(&target);
     /* Who cancels writes the cause and reads the runner then: one of the two sees the other. */
@@ -159,14 +159,14 @@ bool hl__control_wait(hl__control *control, uint64_t until_ns)
     }
 }
 
-bool hl__control_poll(hl__control *control, int descriptor, short events)
+bool hl__control_poll(hl__control *control, int descriptor, bool to_write)
 {
     int signal = control->context->kick_signal;
     int result = -EINTR;
     hl__kick_block(signal);
     atomic_store(&control->runner, hl__os_thread_id());
     while (result == -EINTR && hl__control_cause(control) == HL_OK)
-        result = hl__os_descriptor_wait(descriptor, events, signal);
+        result = hl__os_descriptor_wait(descriptor, to_write, signal);
     atomic_store(&control->runner, 0);
     hl__kick_unblock(signal);
     return hl__control_cause(control) == HL_OK;

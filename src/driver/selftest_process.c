@@ -42,7 +42,7 @@ static void *kicker_run(void *argument)
 /* Runs the spinning guest until a kick from another thread ends it. */
 static bool spin_until_kick(struct hl__selftest *t)
 {
-    struct hl__kick_target target = {t->driver->kick, t->vcpu, NULL};
+    struct hl__kick_target target = {.kick = t->driver->kick, .vcpu = t->vcpu};
     struct kicker kicker = {.thread = hl__os_thread_id(),
                             .signal = hl__selftest_signal,
                             .flag = hl__tiny_guest_at(&t->guest, FLAG)};

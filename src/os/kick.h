@@ -16,6 +16,7 @@ struct hl__kick_target {
     void (*kick)(void *vcpu);
     void *vcpu;
     struct hl__kick_target *outer;
+    int thread; /* that runs it; where kicks come from other threads */
 };
 
 /* From enter to leave a kick of this thread kicks the target's vCPU, and otherwise does nothing. */

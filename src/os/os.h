@@ -52,6 +52,9 @@ hl_status hl__os_random(void *data, size_t size, hl_error *err);
 /* Changes in each forked child (pthread_atfork); the same number means the same process. Cheap. */
 uint64_t hl__os_fork_generation(void);
 
+/* What an error number of the system (errno) means, as text. */
+void hl__os_error_text(int os_error, char *text, size_t size);
+
 /* Open descriptors (handles) of this process; 0 where that cannot be told. */
 size_t hl__os_handle_count(void);
 

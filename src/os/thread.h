@@ -16,14 +16,13 @@ void hl__os_word_wake(atomic_uint *word);
 /* The calling thread's number, never 0. Cheap, right in forked children too. */
 int hl__os_thread_id(void);
 
-/* Waits until a descriptor is ready for `events` (of poll()) or broken, which using it tells, with
- * `signal`, which the caller blocked before, let through during the wait only: none is missed. 0,
- * or a negated errno: -EINTR after any signal. */
-int hl__os_descriptor_wait(int descriptor, short events, int signal);
+/* Waits until a descriptor can be read (written) or is broken, which using it tells, with `signal`, which the caller blocked before, let through during the wait only: none is missed. 0,
+ * or a negated errno: -EINTR after any signal, or now and then. */
+int hl__os_descriptor_wait(int descriptor, bool to_write, int signal);
 
 /* A thread with every signal blocked. */
 typedef struct hl__os_thread {
-    unsigned long handle;
+    uintptr_t handle;
 } hl__os_thread;
 
 hl_status hl__os_thread_start(hl__os_thread *thread, void *(*body)(void *), void *user,

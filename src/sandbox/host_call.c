@@ -20,7 +20,7 @@ static int64_t give_answer(hl_sandbox *sandbox, uint32_t outcome, const hl_value
                                                               ? HL_ABI_OUTCOME_ANSWER_TOO_LARGE
                                                               : HL_ABI_OUTCOME_ERROR,
                                                           &text)
-                                            : -EMSGSIZE;
+                                            : -HL_ABI_EMSGSIZE;
     }
     void *out = hl__message_place(sandbox, size, sandbox->run.transfer_used, &place, NULL);
     if (!out) {

@@ -3,7 +3,6 @@
 #include "sandbox/sandbox.h"
 #include "util/error.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 enum hl__step hl__guest_violation(hl_status *status, hl_error *err, const char *reason)
@@ -115,10 +114,10 @@ static hl_status died(const hl_sandbox *sandbox, const struct hl_abi_call *call,
                            ? "; memory had run out before: raise memory_size"
                            : "";
     if (!fatal_fault(sandbox, call)) {
-        hl_status status = number == SIGABRT ? HL_GUEST_ABORTED : HL_GUEST_FAULT;
+        hl_status status = number == HL_ABI_SIGABRT ? HL_GUEST_ABORTED : HL_GUEST_FAULT;
         hl__error_set(err, status, "hl_sandbox_call", "'%s' was killed by signal %d (%s)%s",
                       sandbox->vm->program->name, number,
-                      number == SIGABRT ? "abort" : "raised by itself", hint);
+                      number == HL_ABI_SIGABRT ? "abort" : "raised by itself", hint);
     } else {
         const struct hl_abi_fault *fault = &sandbox->last_fault;
         hl__error_set(
@@ -134,7 +133,7 @@ static hl_status died(const hl_sandbox *sandbox, const struct hl_abi_call *call,
     }
     if (err)
         err->signal = number;
-    return number == SIGABRT && !fatal_fault(sandbox, call) ? HL_GUEST_ABORTED : HL_GUEST_FAULT;
+    return number == HL_ABI_SIGABRT && !fatal_fault(sandbox, call) ? HL_GUEST_ABORTED : HL_GUEST_FAULT;
 }
 
 static enum hl__step program_exit(hl_sandbox *sandbox, const struct hl_abi_call *call,
@@ -180,7 +179,7 @@ static enum hl__step log_line(hl_sandbox *sandbox, const struct hl_abi_call *cal
                              ? HL_LOG_INFO
                              : (hl_log_level)call->arg[0];
     if (call->arg[2] > sizeof text)
-        return answer(sandbox, -EMSGSIZE);
+        return answer(sandbox, -HL_ABI_EMSGSIZE);
     if (!hl__space_read(sandbox->space, call->arg[1], text, call->arg[2]))
         return answer(sandbox, -EFAULT);
     if (!hl__output_count(sandbox, call->arg[2], status, err))

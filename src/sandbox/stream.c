@@ -3,7 +3,6 @@
 #include "sandbox/sandbox.h"
 #include "util/error.h"
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 
 /* Output is copied out of the guest in pieces of this size. */
@@ -44,7 +43,7 @@ static int64_t write_descriptor(hl_sandbox *sandbox, int descriptor, const char 
 {
     size_t done = 0;
     while (done < size) {
-        if (!hl__control_poll(sandbox->control, descriptor, POLLOUT))
+        if (!hl__control_poll(sandbox->control, descriptor, true))
             return done ? (int64_t)done : -EINTR;
         int64_t written = hl__os_descriptor_write(descriptor, data + done, size - done, 0);
         if (written == -EAGAIN)
@@ -144,7 +143,7 @@ static int64_t read_descriptor(hl_sandbox *sandbox, char *out, size_t size)
 {
     int64_t got = -EAGAIN;
     while (got == -EAGAIN) {
-        if (!hl__control_poll(sandbox->control, 0, POLLIN))
+        if (!hl__control_poll(sandbox->control, 0, false))
             return -EINTR;
         got = hl__os_descriptor_read(0, out, size, 0);
     }

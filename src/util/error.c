@@ -1,6 +1,8 @@
 /* Filling error objects. No heap: errors are made when there may be none. */
 #include "util/error.h"
 
+#include "os/os.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,8 +53,7 @@ hl_status hl__error_os(hl_error *err, hl_status status, int os_error, const char
     va_end(arguments);
 
     char reason[128];
-    if (strerror_r(os_error, reason, sizeof reason) != 0)
-        snprintf(reason, sizeof reason, "error %d", os_error);
+    hl__os_error_text(os_error, reason, sizeof reason);
     int length = snprintf(draft + size, DRAFT_SIZE - size, ": %s", reason);
     size = length < 0                           ? size
            : size + (size_t)length < DRAFT_SIZE ? size + (size_t)length

@@ -214,6 +214,11 @@ struct hl_abi_mailbox {
 };
 HL_ABI_ASSERT(sizeof(struct hl_abi_mailbox) == 4 * HL_ABI_PAGE_SIZE);
 
+/* Results are Linux's error numbers, negated, and signals are Linux's, whatever the host is. Those whose
+ * number differs elsewhere: */
+#define HL_ABI_EMSGSIZE 90
+#define HL_ABI_SIGABRT 6
+
 /*
  * The shim's door for the SDK: its address comes in the auxiliary vector under HL_ABI_AT_SHIM.
  * Absent: not inside a micro VM. `call` performs one hypercall (REST, EXPORT, HOST_CALL, LOG only;

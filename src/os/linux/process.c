@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -60,6 +62,12 @@ uint64_t hl__os_fork_generation(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
     return atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
+
+void hl__os_error_text(int os_error, char *text, size_t size)
+{
+    char buffer[128];
+    snprintf(text, size, "%s", strerror_r(os_error, buffer, sizeof buffer));
 }
 
 size_t hl__os_handle_count(void)

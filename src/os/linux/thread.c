@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 _Static_assert(sizeof(atomic_uint) == sizeof(uint32_t), "a futex is 32 bits");
-_Static_assert(sizeof(pthread_t) <= sizeof(unsigned long), "hl__os_thread holds a pthread_t");
+_Static_assert(sizeof(pthread_t) <= sizeof(uintptr_t), "hl__os_thread holds a pthread_t");
 
 void hl__os_word_wait(atomic_uint *word, unsigned expected, uint64_t until_ns)
 {
@@ -58,7 +58,7 @@ hl_status hl__os_thread_start(hl__os_thread *thread, void *(*body)(void *), void
     if (error)
         return hl__error_os(err, HL_SYSTEM, error, "pthread_create",
                             "cannot start a thread; see the limits on processes (ulimit -u)");
-    thread->handle = (unsigned long)handle;
+    thread->handle = (uintptr_t)handle;
     return HL_OK;
 }
 
