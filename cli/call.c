@@ -1,10 +1,9 @@
 /* `hyperlight call`: one function of a program that serves calls; JSON in, JSON out. */
 #include "cli.h"
+#include "system.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct option call_options[] = {
     LIMIT_OPTIONS, {"list", no_argument, NULL, OPTION_LIST}, {NULL, 0, NULL, 0}};
@@ -44,9 +43,8 @@ static int print_help(void)
 /* The caller of the tool gets the result alone: what the guest prints to stdout goes to stderr. */
 static bool take_stdout(struct call_request *request)
 {
-    int descriptor = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    request->out = descriptor < 0 ? NULL : fdopen(descriptor, "w");
-    if (request->out && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)
+    request->out = system_take_stdout();
+    if (request->out)
         return true;
     report_error("cannot redirect standard output: %s", strerror(errno));
     return false;

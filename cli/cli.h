@@ -7,7 +7,6 @@
 
 #include <getopt.h>
 #include <hyperlight/hyperlight.h>
-#include <signal.h>
 #include <stdio.h>
 
 /* Exit statuses of the tool; those of a program that ends of itself are passed through. */
@@ -19,6 +18,9 @@ enum {
     STATUS_TOOL = 125,       /* The tool's own errors, wrong usage of run and call included. */
     STATUS_SIGNAL_BASE = 128 /* Plus the number of the signal that ended the program or the tool. */
 };
+
+/* Signals of Linux, as in the statuses of programs that die of them. */
+enum { SIGNAL_KILL = 9, SIGNAL_PIPE = 13 };
 
 /* Verbs: argv[0] is the verb's name. */
 int verb_run(int argc, char **argv);

@@ -131,13 +131,16 @@ static void print_device(const struct machine *machine)
         break;
     case DEVICE_BROKEN:
         print_finding("no", "/dev/kvm", "cannot be opened: %s", strerror(machine->kvm_error));
+        break;
+    case DEVICE_NONE:
+        break;
     }
 }
 
 static void print_machine(const struct machine *machine)
 {
-    print_finding("--", "kernel", "%s %s, %s", machine->names.sysname, machine->names.release,
-                  machine->names.machine);
+    print_finding("--", "kernel", "%s %s, %s", machine->system, machine->release,
+                  machine->architecture);
     print_finding("--", "processor", "%s%s%s%s",
                   machine->processor[0] ? machine->processor : "unknown",
                   machine->has_vmx ? ", VT-x" : "", machine->has_svm ? ", SVM" : "",
@@ -147,6 +150,8 @@ static void print_machine(const struct machine *machine)
                   machine->has_umip ? "yes" : "no", machine->has_fsgsbase ? "yes" : "no");
     print_finding("--", "memory", "%" PRIu64 " MiB of %" PRIu64 " MiB available",
                   machine->memory_available >> 20, machine->memory_total >> 20);
+    if (machine->files_max == 0)
+        return;
     if (machine->files_max >= FILES_COMFORTABLE)
         print_finding("ok", "descriptors", "%" PRIu64 " for a process", machine->files_max);
     else
@@ -197,9 +202,9 @@ static json_t *processor_json(const struct machine *machine)
 
 static json_t *machine_json(const struct machine *machine)
 {
-    static const char *const states[] = {"usable", "missing", "denied", "broken"};
-    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:s}", "system", machine->names.sysname,
-                     "kernel", machine->names.release, "architecture", machine->names.machine,
+    static const char *const states[] = {"usable", "missing", "denied", "broken", "none"};
+    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:s}", "system", machine->system, "kernel",
+                     machine->release, "architecture", machine->architecture,
                      "processor", processor_json(machine), "memory_total",
                      (json_int_t)machine->memory_total, "memory_available",
                      (json_int_t)machine->memory_available, "descriptors_max",

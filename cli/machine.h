@@ -4,15 +4,16 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/utsname.h>
 
-/* State of the device file that the KVM driver needs. */
-enum device_state { DEVICE_USABLE, DEVICE_MISSING, DEVICE_DENIED, DEVICE_BROKEN };
+/* State of the device file that the KVM driver needs; this system may have no such files. */
+enum device_state { DEVICE_USABLE, DEVICE_MISSING, DEVICE_DENIED, DEVICE_BROKEN, DEVICE_NONE };
 
 struct machine {
-    struct utsname names; /* Kernel, its version, architecture. */
-    char processor[96];   /* Model; empty if unknown. */
-    bool has_vmx;         /* Processor flags: VT-x, SVM, ... */
+    char system[64]; /* Name of the operating system. */
+    char release[64];
+    char architecture[64];
+    char processor[96]; /* Model; empty if unknown. */
+    bool has_vmx;       /* Processor flags: VT-x, SVM, ... */
     bool has_svm;
     bool has_smep;
     bool has_smap;
@@ -21,7 +22,7 @@ struct machine {
     bool is_virtual;       /* This machine is a virtual one itself. */
     uint64_t memory_total; /* Bytes; 0 if unknown. */
     uint64_t memory_available;
-    uint64_t files_max; /* Soft limit of open descriptors. */
+    uint64_t files_max; /* Soft limit of open descriptors; 0 if there is none. */
     uint64_t files_hard_max;
     enum device_state kvm_device;
     int kvm_error; /* errno of opening it. */

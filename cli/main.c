@@ -1,10 +1,8 @@
 /* The `hyperlight` tool: finds the verb and hands over to it. */
 #include "cli.h"
+#include "system.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 struct verb {
     const char *name;
@@ -54,7 +52,7 @@ static int refuse_word(const char *word)
 {
     if (word[0] == '-')
         report_error("unknown option '%s'; see 'hyperlight --help'", word);
-    else if (access(word, F_OK) == 0)
+    else if (system_file_exists(word))
         report_error("unknown verb '%s'; to run that program: 'hyperlight run %s'", word, word);
     else
         report_error("unknown verb '%s'; see 'hyperlight --help'", word);
@@ -73,24 +71,9 @@ static int print_help_of(const char *name)
     return verb->run(2, (char *[]){word, help, NULL});
 }
 
-/*
- * A standard stream that is closed is opened for the wrong direction: it fails with EBADF as before,
- * and no descriptor of a VM can take its number and become the guest's standard output.
- */
-static bool guard_standard_streams(void)
-{
-    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
-        int mode = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
-        if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF &&
-            open("/dev/null", mode) != descriptor)
-            return false;
-    }
-    return true;
-}
-
 int main(int argc, char **argv)
 {
-    if (!guard_standard_streams())
+    if (!system_prepare(&argc, &argv))
         return STATUS_TOOL;
     const char *word = argc > 1 ? argv[1] : "";
     const struct verb *verb = find_verb(word);

@@ -91,7 +91,7 @@ static int exit_status(const hl_error *err)
     case HL_OUTPUT_LIMIT:
     case HL_HOST_CALL_LIMIT:
     case HL_GUEST_VIOLATION:
-        return STATUS_SIGNAL_BASE + SIGKILL;
+        return STATUS_SIGNAL_BASE + SIGNAL_KILL;
     case HL_GUEST_ERROR:
     case HL_GUEST_EXITED:
     case HL_GUEST_BAD_REPLY:
@@ -106,7 +106,7 @@ static int exit_status(const hl_error *err)
 static bool is_silent(const hl_error *err)
 {
     return err->status == HL_INTERRUPTED ||
-           (err->status == HL_GUEST_FAULT && err->signal == SIGPIPE);
+           (err->status == HL_GUEST_FAULT && err->signal == SIGNAL_PIPE);
 }
 
 int session_failed(const hl_error *err)

@@ -26,7 +26,12 @@ add_library(hl_host INTERFACE)
 target_link_libraries(hl_host INTERFACE hl_warnings)
 hl_add_flags(hl_host -fno-omit-frame-pointer -fvisibility=hidden)
 
-if(HL_SANITIZE)
+if(WIN32)
+    # printf as in C, the interface of Windows 10, and no DLL beside our own.
+    target_compile_definitions(hl_host INTERFACE __USE_MINGW_ANSI_STDIO=1 _WIN32_WINNT=0x0A00)
+    hl_add_flags(hl_host -fstack-protector-strong)
+    target_link_options(hl_host INTERFACE -static -fstack-protector-strong)
+elseif(HL_SANITIZE)
     target_compile_options(hl_host INTERFACE -fsanitize=${HL_SANITIZE} -fno-sanitize-recover=all)
     target_link_options(hl_host INTERFACE -fsanitize=${HL_SANITIZE})
 else()

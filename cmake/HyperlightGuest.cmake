@@ -1,6 +1,8 @@
 # Building guests: ordinary static programs, compiled apart from the host's flags.
 find_program(HL_GUEST_CC NAMES gcc cc DOC "Compiler for guests with glibc")
 find_program(HL_GUEST_MUSL_CC NAMES musl-gcc DOC "Compiler for guests with musl")
+find_program(HL_GUEST_LD NAMES ld DOC "Linker for the shim")
+find_program(HL_GUEST_OBJCOPY NAMES objcopy DOC "Copies sections of the shim")
 set(HL_GUEST_FLAGS -O2 -g -Wall -Wextra)
 
 # hl_add_guest(OUTPUT SOURCES... [COMPILER CC] [FLAGS ...] [LIBRARIES ...])

@@ -10,6 +10,7 @@
 /* An exception becomes an exit: the vector is told by the instruction pointer, everything else lies on the fault stack.
  * The host never resumes here. */
 hl__stub_image:
+.Lstart:
         .rept   32
         .balign 16, 0xf4
         out     %eax, $0x51
@@ -40,7 +41,7 @@ hl__stub_poke_end:
  * one, of which the guest has a read-only alias; the flags stay in r11. The core fills in the handler's address. */
         .balign 64, 0xf4
 hl__stub_syscall:
-        mov     %rcx, hl__stub_image + 4096(%rip)
+        mov     %rcx, .Lstart + 4096(%rip)
         .byte   0x48, 0xb9 /* movabs $target, %rcx */
 hl__stub_syscall_target:
         .quad   0

@@ -41,6 +41,12 @@ _Static_assert(HL__TINY_PORT == 0x5148 && HL__TINY_EXCEPTION == 0xe0000000u &&
                    HL__TINY_SYSCALL_RING0 == 0x51000000u,
                "guest code knows these numbers");
 
+#ifdef _WIN32
+#define READ_ONLY_DATA ".section .rdata, \"dr\"\n"
+#else
+#define READ_ONLY_DATA ".section .rodata\n"
+#endif
+
 #define RING "77: out %eax, %dx\n jmp 77b\n"
 #define DONE " mov $0xd0000000, %eax\n" RING
 
@@ -50,8 +56,7 @@ extern const uint8_t tiny_code[], tiny_code_end[], tiny_count[], tiny_read[], ti
     tiny_syscall[], tiny_syscall_landing[], tiny_sgdt[], tiny_fsbase[], tiny_xgetbv[],
     tiny_vector_load[], tiny_vector_store[], tiny_xrstor[];
 
-__asm__(".pushsection .rodata\n"
-        "tiny_code:\n"
+__asm__(READ_ONLY_DATA "tiny_code:\n"
         "tiny_count: mov %edi, %eax\n out %eax, %dx\n inc %edi\n jmp tiny_count\n"
         "tiny_read: mov (%rdi), %eax\n" RING "tiny_write: mov %esi, (%rdi)\n" DONE
         "tiny_touch: mov %esi, (%rdi)\n add %rcx, %rdi\n dec %r8\n jnz tiny_touch\n" DONE
@@ -75,13 +80,12 @@ __asm__(".pushsection .rodata\n"
         "tiny_vector_store: movdqu %xmm5, (%rsi)\n" DONE
         "tiny_xrstor: mov $-1, %eax\n mov $-1, %edx\n xrstor (%rdi)\n mov $0x5148, %edx\n" DONE
         "tiny_code_end:\n"
-        ".popsection\n");
+        ".text\n");
 
 extern const uint8_t tiny_stubs[], tiny_stubs_end[], tiny_stub_syscall[], tiny_stub_read[],
     tiny_stub_reload[], tiny_stub_poke[], tiny_stub_hlt[];
 
-__asm__(".pushsection .rodata\n"
-        "tiny_stubs:\n"
+__asm__(READ_ONLY_DATA "tiny_stubs:\n"
         " vector = 0\n"
         " .rept 32\n"
         " .org tiny_stubs + 16 * vector\n"
@@ -92,7 +96,7 @@ __asm__(".pushsection .rodata\n"
         "tiny_stub_read: mov (%rdi), %eax\n" RING "tiny_stub_poke: lock orw $0, (%rdi)\n"
         "tiny_stub_reload: mov %cr3, %rax\n mov %rax, %cr3\n" DONE "tiny_stub_hlt: hlt\n" DONE
         "tiny_stubs_end:\n"
-        ".popsection\n");
+        ".text\n");
 
 static const uint8_t *const tiny_code_places[HL__TINY_CODE_COUNT] = {
     [HL__TINY_COUNT] = tiny_count,

@@ -6,6 +6,7 @@
  */
 #include "cli.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 static hl_interrupt_handle *_Atomic watched;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 /* Whether `word` is one of the words of `line`. */
@@ -71,7 +72,11 @@ static void examine_memory(struct machine *machine)
 static void examine_system(struct machine *machine)
 {
     struct rlimit files;
-    uname(&machine->names);
+    struct utsname names = {.sysname = ""};
+    uname(&names);
+    snprintf(machine->system, sizeof machine->system, "%.63s", names.sysname);
+    snprintf(machine->release, sizeof machine->release, "%.63s", names.release);
+    snprintf(machine->architecture, sizeof machine->architecture, "%.63s", names.machine);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         machine->files_max = files.rlim_cur;
         machine->files_hard_max = files.rlim_max;

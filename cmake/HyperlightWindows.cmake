@@ -1,0 +1,12 @@
+# What the library is on Windows beside the DLL: the systems' libraries, and the program that memory of VMs lives in.
+set_target_properties(hyperlight PROPERTIES
+    PREFIX "" RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin" ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
+foreach(library IN ITEMS hyperlight hyperlight_static)
+    target_link_libraries(${library} PUBLIC Threads::Threads bcrypt synchronization)
+endforeach()
+
+add_executable(hyperlight_surrogate "${PROJECT_SOURCE_DIR}/src/os/windows/surrogate/main.c")
+set_target_properties(hyperlight_surrogate PROPERTIES
+    OUTPUT_NAME hyperlight-surrogate RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+target_link_libraries(hyperlight_surrogate PRIVATE hl_host)
+add_dependencies(hyperlight hyperlight_surrogate)

@@ -1,0 +1,596 @@
+/*
+ * A double of WinHvPlatform.dll, for wine: the Windows Hypervisor Platform, whose guests the engine
+ * runs on KVM by Linux system calls of its own.
+ *
+ * KVM takes memory of the calling process only. A range of a surrogate process is therefore looked up
+ * among the views that the calling process has of the same section.
+ *
+ * Environment: WHP_DOUBLE_TRACE=1 prints what happens.
+ */
+#include "engine.h"
+
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#include <winhvplatform.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORTED __declspec(dllexport) HRESULT WINAPI
+
+#define RESULT(code) ((HRESULT)(0x80370000u | (code)))
+#define E_UNKNOWN_CAPABILITY RESULT(0x300u)
+#define E_INSUFFICIENT_BUFFER RESULT(0x301u)
+#define E_UNKNOWN_PROPERTY RESULT(0x302u)
+#define E_INVALID_CONFIG RESULT(0x303u)
+#define E_PROPERTY_TOO_LATE RESULT(0x304u)
+#define E_NO_SUCH_RANGE RESULT(0x305u)
+#define E_VP_EXISTS RESULT(0x307u)
+#define E_NO_SUCH_VP RESULT(0x308u)
+#define E_VP_STATE RESULT(0x309u)
+#define E_BAD_REGISTER RESULT(0x30au)
+#define E_OTHER_PARTITION ((HRESULT)0xc0370008)
+
+enum { VPS_MAX = 64, MAGIC = 0x57485044 };
+
+struct partition {
+    unsigned magic;
+    bool is_set_up;
+    uint32_t vp_count;
+    bool has_apic;
+    uint64_t extended_exits, exception_bitmap;
+    struct engine_vm *engine;
+    struct engine_vp *vps[VPS_MAX];
+};
+
+static void trace(const char *format, ...) __attribute__((format(gnu_printf, 1, 2)));
+static void trace(const char *format, ...)
+{
+    if (!getenv("WHP_DOUBLE_TRACE"))
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("whp double: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    fflush(stderr);
+    va_end(arguments);
+}
+
+static struct partition *partition_find(WHV_PARTITION_HANDLE handle)
+{
+    struct partition *partition = handle;
+    return partition && partition->magic == MAGIC ? partition : NULL;
+}
+
+static struct engine_vp *vp_find(WHV_PARTITION_HANDLE handle, UINT32 index)
+{
+    const struct partition *partition = partition_find(handle);
+    return partition && index < VPS_MAX ? partition->vps[index] : NULL;
+}
+
+static HRESULT give(void *buffer, UINT32 size, UINT32 *written, const void *value, UINT32 value_size)
+{
+    if (written)
+        *written = value_size;
+    if (size < value_size)
+        return E_INSUFFICIENT_BUFFER;
+    memcpy(buffer, value, value_size);
+    return S_OK;
+}
+
+/* Capabilities */
+
+EXPORTED WHvGetCapability(WHV_CAPABILITY_CODE code, VOID *buffer, UINT32 size, UINT32 *written)
+{
+    enum { PROCESSOR_AMD = 0, PROCESSOR_INTEL = 1, CACHE_LINE_SHIFT = 6 };
+    WHV_CAPABILITY_FEATURES features = {0};
+    BOOL present = engine_present();
+    uint64_t number = 0;
+    BYTE shift = CACHE_LINE_SHIFT;
+    switch ((int)code) {
+    case WHvCapabilityCodeHypervisorPresent:
+        return give(buffer, size, written, &present, sizeof present);
+    case WHvCapabilityCodeFeatures:
+        features.LocalApicEmulation = features.Xsave = features.DirtyPageTracking = 1;
+        return give(buffer, size, written, &features, sizeof features);
+    case WHvCapabilityCodeExtendedVmExits:
+    case WHvCapabilityCodeExceptionExitBitmap:
+        return give(buffer, size, written, &number, sizeof number);
+    case WHvCapabilityCodeProcessorVendor:
+        return give(buffer, size, written, &number, sizeof(WHV_PROCESSOR_VENDOR));
+    case WHvCapabilityCodeProcessorFeatures:
+        number = UINT64_MAX >> 4;
+        return give(buffer, size, written, &number, sizeof number);
+    case WHvCapabilityCodeProcessorClFlushSize:
+        return give(buffer, size, written, &shift, sizeof shift);
+    case WHvCapabilityCodeProcessorXsaveFeatures:
+        number = 0x1f;
+        return give(buffer, size, written, &number, sizeof number);
+    case WHvCapabilityCodeProcessorClockFrequency:
+        number = 2400000000;
+        return give(buffer, size, written, &number, sizeof number);
+    default:
+        return E_UNKNOWN_CAPABILITY;
+    }
+}
+
+/* Partitions */
+
+EXPORTED WHvCreatePartition(WHV_PARTITION_HANDLE *handle)
+{
+    struct partition *partition = calloc(1, sizeof *partition);
+    if (!partition)
+        return E_OUTOFMEMORY;
+    partition->magic = MAGIC;
+    *handle = partition;
+    return S_OK;
+}
+
+EXPORTED WHvSetPartitionProperty(WHV_PARTITION_HANDLE handle, WHV_PARTITION_PROPERTY_CODE code,
+                                 const VOID *buffer, UINT32 size)
+{
+    struct partition *partition = partition_find(handle);
+    uint64_t value = 0;
+    if (!partition || !buffer)
+        return E_INVALIDARG;
+    memcpy(&value, buffer, size < sizeof value ? size : sizeof value);
+    bool early = code == WHvPartitionPropertyCodeProcessorCount ||
+                 code == WHvPartitionPropertyCodeLocalApicEmulationMode;
+    if (early && partition->is_set_up)
+        return E_PROPERTY_TOO_LATE;
+    if (code == WHvPartitionPropertyCodeProcessorCount) {
+        if (value == 0 || value > VPS_MAX)
+            return E_INVALIDARG;
+        partition->vp_count = (uint32_t)value;
+    } else if (code == WHvPartitionPropertyCodeLocalApicEmulationMode) {
+        partition->has_apic = value != 0;
+    } else if (code == WHvPartitionPropertyCodeExtendedVmExits) {
+        partition->extended_exits = value;
+    } else if (code == WHvPartitionPropertyCodeExceptionExitBitmap) {
+        partition->exception_bitmap = value;
+    }
+    return S_OK;
+}
+
+EXPORTED WHvGetPartitionProperty(WHV_PARTITION_HANDLE handle, WHV_PARTITION_PROPERTY_CODE code,
+                                 VOID *buffer, UINT32 size, UINT32 *written)
+{
+    const struct partition *partition = partition_find(handle);
+    if (!partition)
+        return E_INVALIDARG;
+    if (code == WHvPartitionPropertyCodeProcessorCount)
+        return give(buffer, size, written, &partition->vp_count, sizeof partition->vp_count);
+    return E_UNKNOWN_PROPERTY;
+}
+
+EXPORTED WHvSetupPartition(WHV_PARTITION_HANDLE handle)
+{
+    struct partition *partition = partition_find(handle);
+    if (!partition || !partition->vp_count || partition->is_set_up)
+        return E_INVALID_CONFIG;
+    partition->engine = engine_vm_new(partition->has_apic);
+    if (!partition->engine)
+        return E_FAIL;
+    partition->is_set_up = true;
+    return engine_track(partition->engine, true) == ENGINE_OK ? S_OK : E_FAIL;
+}
+
+/* The partition that the memory of this process belongs to, if any. */
+static _Atomic(struct partition *) process_owner;
+
+EXPORTED WHvDeletePartition(WHV_PARTITION_HANDLE handle)
+{
+    struct partition *partition = partition_find(handle), *owner = partition;
+    if (!partition)
+        return E_INVALIDARG;
+    for (unsigned i = 0; i < VPS_MAX; i++)
+        if (partition->vps[i])
+            engine_vp_free(partition->vps[i]);
+    if (partition->engine)
+        engine_vm_free(partition->engine);
+    atomic_compare_exchange_strong(&process_owner, &owner, NULL);
+    partition->magic = 0;
+    free(partition);
+    return S_OK;
+}
+
+/* Memory */
+
+static HRESULT map(const struct partition *partition, void *host, uint64_t address, uint64_t size,
+                   WHV_MAP_GPA_RANGE_FLAGS flags)
+{
+    if (((uintptr_t)host | address | size) % PAGE_BYTES || !size)
+        return E_INVALIDARG;
+    if (!partition->is_set_up)
+        return E_VP_STATE;
+    unsigned access = (flags & WHvMapGpaRangeFlagRead ? ENGINE_READ : 0) |
+                      (flags & WHvMapGpaRangeFlagWrite ? ENGINE_WRITE : 0) |
+                      (flags & WHvMapGpaRangeFlagExecute ? ENGINE_EXECUTE : 0);
+    enum engine_result result = engine_map(partition->engine, address, size, host, access);
+    trace("map %llx, %llx bytes at %p: %d", (unsigned long long)address, (unsigned long long)size,
+          host, result);
+    return result == ENGINE_OK ? S_OK : E_FAIL;
+}
+
+EXPORTED WHvMapGpaRange(WHV_PARTITION_HANDLE handle, VOID *host, WHV_GUEST_PHYSICAL_ADDRESS address,
+                        UINT64 size, WHV_MAP_GPA_RANGE_FLAGS flags)
+{
+    struct partition *partition = partition_find(handle), *owner = NULL;
+    if (!partition)
+        return E_INVALIDARG;
+    if (!atomic_compare_exchange_strong(&process_owner, &owner, partition) && owner != partition)
+        return E_OTHER_PARTITION;
+    return map(partition, host, address, size, flags);
+}
+
+/* Whether the same bytes are at `mine` here and at `other` in that process. */
+static bool is_same_memory(HANDLE process, const void *other, uint8_t *mine, DWORD protection)
+{
+    SIZE_T read = 0;
+    if (protection & (PAGE_READWRITE | PAGE_EXECUTE_READWRITE)) {
+        static atomic_uint count;
+        volatile uint64_t *word = (volatile uint64_t *)(void *)mine;
+        uint64_t seen = 0, before = *word;
+        uint64_t mark = 0x9e3779b97f4a7c15ull * (atomic_fetch_add(&count, 1) + 1) ^ (uintptr_t)mine;
+        *word = mark;
+        BOOL done = ReadProcessMemory(process, other, &seen, sizeof seen, &read);
+        *word = before;
+        return done && seen == mark;
+    }
+    uint8_t page[PAGE_BYTES];
+    return protection & PAGE_READONLY &&
+           ReadProcessMemory(process, other, page, sizeof page, &read) && read == sizeof page &&
+           memcmp(page, mine, sizeof page) == 0;
+}
+
+/* The views of sections that this process has: where each starts, and one past its last. */
+struct view {
+    uint8_t *start, *end;
+};
+
+static size_t list_views(struct view *views, size_t count_max)
+{
+    MEMORY_BASIC_INFORMATION region;
+    size_t count = 0;
+    for (uint8_t *at = NULL; VirtualQuery(at, &region, sizeof region);
+         at = (uint8_t *)region.BaseAddress + region.RegionSize) {
+        uint8_t *end = (uint8_t *)region.BaseAddress + region.RegionSize;
+        if (region.Type != MEM_MAPPED || region.State == MEM_FREE)
+            continue;
+        if (count && views[count - 1].start == region.AllocationBase)
+            views[count - 1].end = end;
+        else if (count < count_max)
+            views[count++] = (struct view){region.AllocationBase, end};
+    }
+    return count;
+}
+
+static bool is_alias(HANDLE process, const void *other, uint8_t *candidate)
+{
+    MEMORY_BASIC_INFORMATION region;
+    return VirtualQuery(candidate, &region, sizeof region) && region.State == MEM_COMMIT &&
+           is_same_memory(process, other, candidate, region.Protect);
+}
+
+/* The place in this process with the memory at `other` of that process; NULL if there is none. Views
+ * of one section may start at different places of it, which are multiples of 64 KiB; most do not. */
+static void *find_alias(HANDLE process, uint8_t *other)
+{
+    enum { VIEWS_MAX = 8192, STEP = 65536 };
+    static struct view views[VIEWS_MAX];
+    MEMORY_BASIC_INFORMATION remote;
+    if (!VirtualQueryEx(process, other, &remote, sizeof remote))
+        return NULL;
+    size_t count = list_views(views, VIEWS_MAX);
+    bool any = true;
+    for (size_t offset = (size_t)(other - (uint8_t *)remote.AllocationBase); any; offset += STEP) {
+        any = false;
+        for (size_t i = 0; i < count; i++) {
+            if (offset >= (size_t)(views[i].end - views[i].start))
+                continue;
+            any = true;
+            if (is_alias(process, other, views[i].start + offset))
+                return views[i].start + offset;
+        }
+    }
+    return NULL;
+}
+
+EXPORTED WHvMapGpaRange2(WHV_PARTITION_HANDLE handle, HANDLE process, VOID *host,
+                         WHV_GUEST_PHYSICAL_ADDRESS address, UINT64 size,
+                         WHV_MAP_GPA_RANGE_FLAGS flags)
+{
+    static system_lock one_at_a_time; /* two marks must not mix */
+    const struct partition *partition = partition_find(handle);
+    if (!partition)
+        return E_INVALIDARG;
+    if (process == GetCurrentProcess())
+        return WHvMapGpaRange(handle, host, address, size, flags);
+    lock_take(&one_at_a_time);
+    void *alias = find_alias(process, host);
+    lock_release(&one_at_a_time);
+    trace("%p of a surrogate is %p here", host, alias);
+    return alias ? map(partition, alias, address, size, flags) : E_INVALIDARG;
+}
+
+EXPORTED WHvUnmapGpaRange(WHV_PARTITION_HANDLE handle, WHV_GUEST_PHYSICAL_ADDRESS address,
+                          UINT64 size)
+{
+    const struct partition *partition = partition_find(handle);
+    if (!partition || !partition->engine)
+        return E_INVALIDARG;
+    return engine_unmap(partition->engine, address, size) == ENGINE_OK ? S_OK : E_NO_SUCH_RANGE;
+}
+
+EXPORTED WHvQueryGpaRangeDirtyBitmap(WHV_PARTITION_HANDLE handle, WHV_GUEST_PHYSICAL_ADDRESS address,
+                                     UINT64 size, UINT64 *bitmap, UINT32 bitmap_size)
+{
+    const struct partition *partition = partition_find(handle);
+    uint64_t pages = size / PAGE_BYTES;
+    if (!partition || !partition->engine || (address | size) % PAGE_BYTES)
+        return E_INVALIDARG;
+    if (bitmap && bitmap_size < (pages + 63) / 64 * sizeof *bitmap)
+        return E_INSUFFICIENT_BUFFER;
+    uint8_t *bits = bitmap ? (uint8_t *)bitmap : calloc((pages + 63) / 64, sizeof *bitmap);
+    if (!bits)
+        return E_OUTOFMEMORY;
+    memset(bits, 0, (pages + 63) / 64 * sizeof *bitmap);
+    enum engine_result result =
+        engine_dirty(partition->engine, address / PAGE_BYTES, pages, ENGINE_DIRTY_CLEAR, bits);
+    if (!bitmap)
+        free(bits);
+    return result == ENGINE_OK ? S_OK : E_NO_SUCH_RANGE;
+}
+
+EXPORTED WHvTranslateGva(WHV_PARTITION_HANDLE handle, UINT32 index,
+                         WHV_GUEST_VIRTUAL_ADDRESS address, WHV_TRANSLATE_GVA_FLAGS flags,
+                         WHV_TRANSLATE_GVA_RESULT *result, WHV_GUEST_PHYSICAL_ADDRESS *physical)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    struct engine_slot slot;
+    uint64_t found;
+    (void)flags;
+    if (!vp)
+        return E_NO_SUCH_VP;
+    *result = (WHV_TRANSLATE_GVA_RESULT){.ResultCode = WHvTranslateGvaResultPageNotPresent};
+    if (!engine_translate(vp, address, &found))
+        return S_OK;
+    *physical = found;
+    result->ResultCode = engine_find(vp->vm, found, &slot) ? WHvTranslateGvaResultSuccess
+                                                           : WHvTranslateGvaResultGpaUnmapped;
+    return S_OK;
+}
+
+/* VPs */
+
+EXPORTED WHvCreateVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index, UINT32 flags)
+{
+    struct partition *partition = partition_find(handle);
+    if (!partition || !partition->is_set_up || flags || index >= partition->vp_count)
+        return E_INVALIDARG;
+    if (partition->vps[index])
+        return E_VP_EXISTS;
+    partition->vps[index] = engine_vp_new(partition->engine, index);
+    return partition->vps[index] ? S_OK : E_FAIL;
+}
+
+EXPORTED WHvDeleteVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    if (!vp)
+        return E_NO_SUCH_VP;
+    partition_find(handle)->vps[index] = NULL;
+    engine_vp_free(vp);
+    return S_OK;
+}
+
+EXPORTED WHvCancelRunVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index, UINT32 flags)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    if (!vp || flags)
+        return vp ? E_INVALIDARG : E_NO_SUCH_VP;
+    engine_cancel(vp);
+    return S_OK;
+}
+
+/* Registers: WHP's names, as the engine's. */
+static uint32_t engine_name(WHV_REGISTER_NAME name)
+{
+    enum {
+        GENERAL = 0x20000,
+        SEGMENTS = 0x60000,
+        TABLES = 0x70000,
+        CONTROL = 0x40000,
+        DEBUG = 0x50000,
+        XCR0 = 0x40005,
+        VECTOR = 0x30000,
+        MSRS = 0x80000,
+        PENDING = 0x10002,
+        ACTIVITY = 0x4,
+        NOTIFICATIONS = 0x10006,
+        NONE = -1
+    };
+    uint32_t number = (uint32_t)name;
+    if (number <= WHvX64RegisterRflags)
+        return GENERAL + number;
+    if (number <= WHvX64RegisterTr)
+        return SEGMENTS + number - WHvX64RegisterEs;
+    if (number <= WHvX64RegisterGdtr)
+        return TABLES + number - WHvX64RegisterIdtr;
+    if (number <= WHvX64RegisterCr8)
+        return CONTROL + number - WHvX64RegisterCr0;
+    if (number <= WHvX64RegisterDr7)
+        return DEBUG + number - WHvX64RegisterDr0;
+    if (number == WHvX64RegisterXCr0)
+        return XCR0;
+    if (number >= WHvX64RegisterXmm0 && number <= WHvX64RegisterXmmControlStatus)
+        return VECTOR + number - WHvX64RegisterXmm0;
+    if (number >= WHvX64RegisterTsc && number < (uint32_t)WHvX64RegisterTsc + 0x100)
+        return MSRS + number - WHvX64RegisterTsc;
+    switch (number) {
+    case WHvRegisterPendingInterruption:
+    case WHvRegisterInterruptState:
+    case WHvRegisterPendingEvent:
+        return PENDING + number - WHvRegisterPendingInterruption;
+    case WHvX64RegisterDeliverabilityNotifications:
+        return NOTIFICATIONS;
+    case WHvRegisterInternalActivityState:
+        return ACTIVITY;
+    default:
+        return (uint32_t)NONE;
+    }
+}
+
+EXPORTED WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE handle, UINT32 index,
+                                         const WHV_REGISTER_NAME *names, UINT32 count,
+                                         WHV_REGISTER_VALUE *values)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    if (!vp)
+        return E_NO_SUCH_VP;
+    for (UINT32 i = 0; i < count; i++) {
+        union engine_value value;
+        if (engine_get(vp, engine_name(names[i]), &value) != ENGINE_OK)
+            return E_BAD_REGISTER;
+        memcpy((uint8_t *)values + i * sizeof value, &value, sizeof value);
+    }
+    return S_OK;
+}
+
+EXPORTED WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE handle, UINT32 index,
+                                         const WHV_REGISTER_NAME *names, UINT32 count,
+                                         const WHV_REGISTER_VALUE *values)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    if (!vp)
+        return E_NO_SUCH_VP;
+    for (UINT32 i = 0; i < count; i++) {
+        union engine_value value;
+        memcpy(&value, (const uint8_t *)values + i * sizeof value, sizeof value);
+        enum engine_result result = engine_set(vp, engine_name(names[i]), &value);
+        if (result != ENGINE_OK) {
+            trace("register %x: %d", (unsigned)names[i], result);
+            return result == ENGINE_BAD_VALUE ? E_INVALIDARG : E_BAD_REGISTER;
+        }
+    }
+    return S_OK;
+}
+
+EXPORTED WHvGetVirtualProcessorXsaveState(WHV_PARTITION_HANDLE handle, UINT32 index, VOID *buffer,
+                                          UINT32 size, UINT32 *written)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    if (!vp)
+        return E_NO_SUCH_VP;
+    if (written)
+        *written = ENGINE_XSAVE_SIZE;
+    if (size < ENGINE_XSAVE_SIZE)
+        return E_INSUFFICIENT_BUFFER;
+    return engine_xsave_get(vp, buffer) == ENGINE_OK ? S_OK : E_FAIL;
+}
+
+EXPORTED WHvSetVirtualProcessorXsaveState(WHV_PARTITION_HANDLE handle, UINT32 index,
+                                          const VOID *buffer, UINT32 size)
+{
+    enum { LEGACY_AND_HEADER = 576 };
+    struct engine_vp *vp = vp_find(handle, index);
+    uint8_t area[ENGINE_XSAVE_SIZE] = {0};
+    if (!vp)
+        return E_NO_SUCH_VP;
+    if (size < LEGACY_AND_HEADER)
+        return E_INVALIDARG;
+    memcpy(area, buffer, size < sizeof area ? size : sizeof area);
+    return engine_xsave_set(vp, area) == ENGINE_OK ? S_OK : E_INVALIDARG;
+}
+
+/* Running */
+
+static void fill_vp_context(struct engine_vp *vp, const struct engine_exit *exit,
+                            WHV_VP_EXIT_CONTEXT *context)
+{
+    enum { NAME_CS = 0x60001 };
+    const struct kvm_sregs *sregs = &vp->run->s.regs.sregs;
+    const struct kvm_regs *regs = &vp->run->s.regs.regs;
+    union engine_value cs;
+    (void)engine_get(vp, NAME_CS, &cs);
+    memcpy(&context->Cs, &cs, sizeof context->Cs);
+    context->ExecutionState.Cpl = sregs->cs.dpl & 3;
+    context->ExecutionState.Cr0Pe = sregs->cr0 & 1;
+    context->ExecutionState.EferLma = sregs->efer >> 10 & 1;
+    context->InstructionLength = exit->length & 15;
+    context->Cr8 = sregs->cr8 & 15;
+    context->Rip = regs->rip;
+    context->Rflags = regs->rflags;
+}
+
+static void fill_port(const struct engine_vp *vp, const struct engine_exit *exit,
+                      WHV_RUN_VP_EXIT_CONTEXT *context)
+{
+    const struct kvm_regs *regs = &vp->run->s.regs.regs;
+    WHV_X64_IO_PORT_ACCESS_CONTEXT *port = &context->IoPortAccess;
+    context->ExitReason = WHvRunVpExitReasonX64IoPortAccess;
+    port->InstructionByteCount = exit->byte_count;
+    memcpy(port->InstructionBytes, exit->bytes, sizeof port->InstructionBytes);
+    port->AccessInfo.IsWrite = exit->is_write;
+    port->AccessInfo.AccessSize = exit->size;
+    port->AccessInfo.StringOp = exit->is_string;
+    port->AccessInfo.RepPrefix = exit->is_repeated;
+    port->PortNumber = exit->port;
+    port->Rax = regs->rax;
+    port->Rcx = regs->rcx;
+    port->Rsi = regs->rsi;
+    port->Rdi = regs->rdi;
+}
+
+static HRESULT fill_exit(struct engine_vp *vp, const struct engine_exit *exit,
+                         WHV_RUN_VP_EXIT_CONTEXT *context)
+{
+    memset(context, 0, sizeof *context);
+    fill_vp_context(vp, exit, &context->VpContext);
+    switch (exit->kind) {
+    case ENGINE_EXIT_PORT:
+        fill_port(vp, exit, context);
+        return S_OK;
+    case ENGINE_EXIT_MEMORY:
+        context->ExitReason = WHvRunVpExitReasonMemoryAccess;
+        context->MemoryAccess.AccessInfo.AccessType =
+            exit->is_write ? WHvMemoryAccessWrite : WHvMemoryAccessRead;
+        context->MemoryAccess.AccessInfo.GpaUnmapped = !exit->is_mapped;
+        context->MemoryAccess.Gpa = exit->address;
+        return S_OK;
+    case ENGINE_EXIT_HALT:
+        context->ExitReason = WHvRunVpExitReasonX64Halt;
+        return S_OK;
+    case ENGINE_EXIT_TRIPLE_FAULT:
+        context->ExitReason = WHvRunVpExitReasonUnrecoverableException;
+        return S_OK;
+    case ENGINE_EXIT_CANCELLED:
+        context->ExitReason = WHvRunVpExitReasonCanceled;
+        return S_OK;
+    case ENGINE_EXIT_BAD_STATE:
+        context->ExitReason = WHvRunVpExitReasonInvalidVpRegisterValue;
+        return S_OK;
+    default:
+        trace("KVM gave up: %x", exit->failure);
+        return E_FAIL;
+    }
+}
+
+EXPORTED WHvRunVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index, VOID *buffer, UINT32 size)
+{
+    struct engine_vp *vp = vp_find(handle, index);
+    struct engine_exit exit;
+    WHV_RUN_VP_EXIT_CONTEXT context;
+    if (!vp)
+        return E_NO_SUCH_VP;
+    do
+        engine_run(vp, &exit);
+    while (exit.kind == ENGINE_EXIT_SIGNAL); /* wine's own signals */
+    HRESULT result = fill_exit(vp, &exit, &context);
+    if (result == S_OK)
+        memcpy(buffer, &context, size < sizeof context ? size : sizeof context);
+    return result;
+}
