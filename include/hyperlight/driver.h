@@ -11,8 +11,8 @@
 /** How a hypervisor executes guest code. */
 typedef enum hl_virtualization {
     HL_VIRTUALIZATION_UNKNOWN = 0,
-    HL_VIRTUALIZATION_HARDWARE = 1,   /**< VT-x or SVM: every privilege level runs natively. */
-    HL_VIRTUALIZATION_PAGE_TABLE = 2  /**< PVM: user mode runs natively, ring 0 is interpreted. */
+    HL_VIRTUALIZATION_HARDWARE = 1,  /**< VT-x or SVM: every privilege level runs natively. */
+    HL_VIRTUALIZATION_PAGE_TABLE = 2 /**< PVM: user mode runs natively, ring 0 is interpreted. */
 } hl_virtualization;
 
 /** What a probe found out. Strings are static or belong to the structure. */
@@ -27,17 +27,18 @@ typedef struct hl_driver_info {
     uint64_t tsc_khz;                 /**< Rate of the guest's time-stamp counter; 0 if unknown. */
     uint32_t vcpus_max;               /**< Most vCPUs in one VM; 0 if unknown. */
     uint32_t memory_slots_max;        /**< Most memory slots in one VM; 0 if unknown. */
-    char detail[256];                 /**< One line for a person: what was found, or what is missing and how to get
+    char detail[256]; /**< One line for a person: what was found, or what is missing and how to get
                                            it. */
 } hl_driver_info;
 
-#define HL_CAPABILITY_DIRTY_LOG (1u << 0)      /**< Dirtied pages can be found out. */
-#define HL_CAPABILITY_DIRTY_REARM (1u << 1)    /**< Single pages can be re-protected (the hot set). */
-#define HL_CAPABILITY_SYNC_REGISTERS (1u << 2) /**< Registers move with an entry, without calls of their own. */
-#define HL_CAPABILITY_READONLY_MEMORY (1u << 3)/**< Memory that the guest cannot write. */
-#define HL_CAPABILITY_IMMEDIATE_EXIT (1u << 4) /**< A kick cannot be lost. */
-#define HL_CAPABILITY_SMAP (1u << 5)           /**< Supervisor-mode access prevention is on in guests. */
-#define HL_CAPABILITY_UMIP (1u << 6)           /**< User-mode instruction prevention is on in guests. */
+#define HL_CAPABILITY_DIRTY_LOG (1u << 0)   /**< Dirtied pages can be found out. */
+#define HL_CAPABILITY_DIRTY_REARM (1u << 1) /**< Single pages can be re-protected (the hot set). */
+#define HL_CAPABILITY_SYNC_REGISTERS                                                               \
+    (1u << 2) /**< Registers move with an entry, without calls of their own. */
+#define HL_CAPABILITY_READONLY_MEMORY (1u << 3) /**< Memory that the guest cannot write. */
+#define HL_CAPABILITY_IMMEDIATE_EXIT (1u << 4)  /**< A kick cannot be lost. */
+#define HL_CAPABILITY_SMAP (1u << 5) /**< Supervisor-mode access prevention is on in guests. */
+#define HL_CAPABILITY_UMIP (1u << 6) /**< User-mode instruction prevention is on in guests. */
 
 HL_BEGIN_DECLS
 
@@ -55,18 +56,22 @@ HL_API const char *hl_driver_name(size_t index);
  * @return HL_OK if the probe could be made (usable or not), HL_INVALID_ARGUMENT for an unknown name or size. Any
  * thread.
  */
-HL_API HL_MUST_CHECK hl_status hl_driver_probe(const char *name, hl_driver_info *info, hl_error *err);
+HL_API HL_MUST_CHECK hl_status hl_driver_probe(const char *name, hl_driver_info *info,
+                                               hl_error *err);
 
 /**
  * @brief Told of each self-test as it ends.
  * @param name    Name of the test, static.
  * @param passed  Whether it passed; a test that does not apply to this machine passes.
- * @param detail  One line: why it failed or does not apply; else empty. Valid until the function returns.
+ * @param detail  One line: why it failed, why it does not apply ("does not apply: ..."), or what a test that passed
+ *                counted; may be empty. Valid until the function returns.
  */
-typedef void (*hl_driver_selftest_report)(void *user, const char *name, bool passed, const char *detail);
+typedef void (*hl_driver_selftest_report)(void *user, const char *name, bool passed,
+                                          const char *detail);
 
 /**
- * @brief Runs the tests that every driver must pass, each in small VMs of its own; takes about 0.2 s.
+ * @brief Runs the tests that every driver must pass, each in small VMs of its own; takes seconds, where
+ * entries are slow up to a minute.
  *
  * While it runs, it handles one real-time signal that the process does not use, and calls with this function
  * wait for each other.
@@ -76,7 +81,8 @@ typedef void (*hl_driver_selftest_report)(void *user, const char *name, bool pas
  * @return HL_OK if all passed; HL_SYSTEM if one failed; HL_INVALID_ARGUMENT for an unknown name; or why the driver is
  * not usable: HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD. Any thread.
  */
-HL_API HL_MUST_CHECK hl_status hl_driver_selftest(const char *name, hl_driver_selftest_report report, void *user,
+HL_API HL_MUST_CHECK hl_status hl_driver_selftest(const char *name,
+                                                  hl_driver_selftest_report report, void *user,
                                                   hl_error *err);
 
 /** @brief Name of self-test `index`, in the order they run. @return A static string; NULL past the end. Any thread. */

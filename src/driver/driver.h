@@ -59,7 +59,8 @@ enum hl__state_group {
     HL__STATE_GENERAL = 1,
     HL__STATE_SYSTEM = 2,
     HL__STATE_EVENTS = 4, /* set only: drops every pending exception, interrupt and shadow */
-    HL__STATE_VECTOR = 8  /* get only; slow, for tests and debugging */
+    /* get only; slow, for tests and debugging; its XSTATE_BV says what of it the hypervisor tells */
+    HL__STATE_VECTOR = 8
 };
 
 struct hl__cpu_state {
@@ -193,7 +194,8 @@ typedef struct hl__driver {
     hl_status (*retire)(void *vcpu, hl_error *err);
 
     /* MANDATORY. Enters the guest and returns at its next exit. HL_OK with `exit` filled in, or
-     * HL_SYSTEM. Exactly one system call. */
+     * HL_SYSTEM. Exactly one system call, where registers travel with entries
+     * (HL_CAPABILITY_SYNC_REGISTERS). */
     hl_status (*run)(void *vcpu, struct hl__exit *exit, hl_error *err);
 
     /* MANDATORY. Makes a run that is under way, or else the next one, return HL__EXIT_INTERRUPTED

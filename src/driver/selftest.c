@@ -6,14 +6,17 @@
 #include "util/error.h"
 
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int hl__selftest_signal;
+uint64_t hl__selftest_capabilities;
 
 static const struct hl__selftest_case *const selftest_lists[] = {
-    hl__selftest_exits, hl__selftest_registers, hl__selftest_memory, hl__selftest_process};
+    hl__selftest_exits,   hl__selftest_registers, hl__selftest_memory,
+    hl__selftest_process, hl__selftest_limits,    hl__selftest_threads};
 
 static const struct hl__selftest_case *selftest_find(size_t index)
 {
@@ -84,6 +87,14 @@ void hl__selftest_fail(struct hl__selftest *t, int line, const char *condition)
 void hl__selftest_skip(struct hl__selftest *t, const char *why)
 {
     snprintf(t->detail, sizeof t->detail, "does not apply: %s", why);
+}
+
+void hl__selftest_note(struct hl__selftest *t, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(t->detail, sizeof t->detail, format, arguments);
+    va_end(arguments);
 }
 
 /* Steps */
@@ -190,10 +201,12 @@ hl_status hl_driver_selftest(const char *name, hl_driver_selftest_report report,
     static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
     const hl__driver *driver;
     struct hl__machine machine;
-    hl_status status = hl__driver_find(name, &driver, NULL, &machine, err);
+    hl_driver_info info;
+    hl_status status = hl__driver_find(name, &driver, &info, &machine, err);
     if (status != HL_OK)
         return status;
     pthread_mutex_lock(&one_at_a_time);
+    hl__selftest_capabilities = info.capabilities;
     status = selftest_prepare_and_run(driver, &machine, report, user, err);
     pthread_mutex_unlock(&one_at_a_time);
     return status;

@@ -15,7 +15,7 @@ struct hl__selftest {
     struct hl__exit exit;       /* the last one */
     hl_error error;
     bool failed;
-    char detail[192]; /* why it failed, or does not apply */
+    char detail[192]; /* why it failed, why it does not apply, or what it counted */
 };
 
 struct hl__selftest_case {
@@ -32,6 +32,11 @@ extern const struct hl__selftest_case hl__selftest_exits[];
 extern const struct hl__selftest_case hl__selftest_registers[];
 extern const struct hl__selftest_case hl__selftest_memory[];
 extern const struct hl__selftest_case hl__selftest_process[];
+extern const struct hl__selftest_case hl__selftest_limits[];
+extern const struct hl__selftest_case hl__selftest_threads[];
+
+/* HL_CAPABILITY_* of the driver under test. */
+extern uint64_t hl__selftest_capabilities;
 
 /* Ends the test as failed unless the condition holds. */
 #define HL__EXPECT(t, condition)                                                                   \
@@ -46,6 +51,9 @@ void hl__selftest_fail(struct hl__selftest *t, int line, const char *condition);
 
 /* Says that the test does not apply. */
 void hl__selftest_skip(struct hl__selftest *t, const char *why);
+
+/* Says what a test that passes counted. */
+void hl__selftest_note(struct hl__selftest *t, const char *format, ...) HL_PRINTF(2, 3);
 
 /* Builds and takes down the rig; tests may make more of them. False: t->error says why. */
 bool hl__selftest_open(struct hl__selftest *t, const hl__driver *driver,

@@ -33,7 +33,9 @@ static void test_doorbell(struct hl__selftest *t)
     uint64_t calls = t->counter;
     for (uint32_t i = 1; i <= 100; i++)
         HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, value + i));
-    HL__EXPECT(t, t->counter == calls); /* entries only */
+    /* Entries only; or one call more for each, where registers do not travel with entries. */
+    bool travel = hl__selftest_capabilities & HL_CAPABILITY_SYNC_REGISTERS;
+    HL__EXPECT(t, t->counter - calls <= (travel ? 0 : 100));
 }
 
 static void test_doorbell_ring0(struct hl__selftest *t)

@@ -2,6 +2,7 @@
  * in force. */
 #include "driver/selftest.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 #define CR4_UMIP (1ull << 11)
@@ -10,6 +11,8 @@
 #define CR4_SMAP (1ull << 21)
 
 #define XSAVE_XMM5 (160 + 5 * 16) /* offset in the legacy region */
+
+#define XSAVE_PRESENT 512 /* XSTATE_BV: the components that an area has */
 
 #define XSAVE_AREA (HL__TINY_DATA + 0x1000)
 #define SOURCE HL__TINY_DATA
@@ -188,6 +191,36 @@ static void test_vector(struct hl__selftest *t)
     HL__EXPECT(t, !memcmp(hl__tiny_guest_at(&t->guest, DESTINATION), pattern, sizeof pattern));
 }
 
+/* Vector state beyond the legacy region: the upper halves of the registers of AVX. */
+static void test_avx(struct hl__selftest *t)
+{
+    enum { AVX = 4, XSAVE_LEAF = 0xd, AVX_COMPONENT = 2, HALF = 16 };
+    static uint8_t area[HL__VECTOR_STATE_SIZE];
+    struct hl__cpu_state now = {.vector = area};
+    uint32_t size = 0, offset = 0, flags, unused;
+    hl__selftest_user(t, HL__TINY_XGETBV);
+    HL__EXPECT(t, hl__selftest_start(t));
+    if (t->exit.kind != HL__EXIT_DOORBELL || !(t->exit.value & AVX) ||
+        !__get_cpuid_count(XSAVE_LEAF, AVX_COMPONENT, &size, &offset, &flags, &unused)) {
+        hl__selftest_skip(t, "no AVX here");
+        return;
+    }
+    uint8_t *pattern = hl__tiny_guest_at(&t->guest, SOURCE);
+    for (uint8_t i = 0; i < 2 * HALF; i++)
+        pattern[i] = (uint8_t)(0x80 + i);
+    HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_AVX, SOURCE, DESTINATION, HL__TINY_DONE));
+    HL__EXPECT(t, get(t, HL__STATE_VECTOR, &now));
+    HL__EXPECT(t, !memcmp(area + XSAVE_XMM5, pattern, HALF));
+    if (area[XSAVE_PRESENT] & AVX) {
+        HL__EXPECT(t, offset + 6 * HALF <= sizeof area && size >= 6 * HALF);
+        HL__EXPECT(t, !memcmp(area + offset + 5 * HALF, pattern + HALF, HALF));
+    } else {
+        hl__selftest_note(t, "it is kept, but the hypervisor does not tell it");
+    }
+    HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, HL__TINY_DONE));
+    HL__EXPECT(t, !memcmp(hl__tiny_guest_at(&t->guest, DESTINATION), pattern, 2 * HALF));
+}
+
 static void test_xrstor(struct hl__selftest *t)
 {
     static const char zeroes[16];
@@ -218,6 +251,7 @@ const struct hl__selftest_case hl__selftest_registers[] = {
     {"umip", test_umip, 0},
     {"fsgsbase", test_fsgsbase, 0},
     {"vector-registers", test_vector, 0},
+    {"vector-registers-avx", test_avx, 0},
     {"xrstor", test_xrstor, 0},
     {NULL, NULL, 0},
 };

@@ -61,6 +61,7 @@ enum hl__tiny_code {
     HL__TINY_FSBASE,          /* puts rdi into the FS base and rings what it reads back there */
     HL__TINY_XGETBV,          /* rings the low half of XCR0 */
     HL__TINY_VECTOR_LOAD,     /* 16 bytes from rdi to xmm5, then rings DONE, then falls into: */
+    HL__TINY_AVX,             /* ymm5 from rdi, rings DONE, then ymm5 to rsi, rings DONE */
     HL__TINY_VECTOR_STORE,    /* xmm5 to rsi, then rings DONE */
     HL__TINY_XRSTOR,          /* everything from the area at rdi, then rings DONE */
     HL__TINY_CODE_COUNT

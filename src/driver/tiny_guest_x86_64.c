@@ -54,9 +54,10 @@ extern const uint8_t tiny_code[], tiny_code_end[], tiny_count[], tiny_read[], ti
     tiny_touch[], tiny_spin[], tiny_echo_state[], tiny_out_byte[], tiny_in[], tiny_ins[],
     tiny_read_wide[], tiny_copy[], tiny_ud2[], tiny_divide[], tiny_cli[], tiny_hlt[],
     tiny_syscall[], tiny_syscall_landing[], tiny_sgdt[], tiny_fsbase[], tiny_xgetbv[],
-    tiny_vector_load[], tiny_vector_store[], tiny_xrstor[];
+    tiny_vector_load[], tiny_vector_store[], tiny_xrstor[], tiny_avx[];
 
-__asm__(READ_ONLY_DATA "tiny_code:\n"
+__asm__(READ_ONLY_DATA
+        "tiny_code:\n"
         "tiny_count: mov %edi, %eax\n out %eax, %dx\n inc %edi\n jmp tiny_count\n"
         "tiny_read: mov (%rdi), %eax\n" RING "tiny_write: mov %esi, (%rdi)\n" DONE
         "tiny_touch: mov %esi, (%rdi)\n add %rcx, %rdi\n dec %r8\n jnz tiny_touch\n" DONE
@@ -76,6 +77,8 @@ __asm__(READ_ONLY_DATA "tiny_code:\n"
         "tiny_syscall_landing: mov $0x51000003, %eax\n mov $0x5148, %edx\n" RING
         "tiny_sgdt: sgdt -16(%rsp)\n" DONE "tiny_fsbase: wrfsbase %rdi\n rdfsbase %rax\n" RING
         "tiny_xgetbv: xor %ecx, %ecx\n xgetbv\n mov $0x5148, %edx\n" RING
+        "tiny_avx: vmovdqu (%rdi), %ymm5\n mov $0xd0000000, %eax\n out %eax, %dx\n"
+        " vmovdqu %ymm5, (%rsi)\n" DONE
         "tiny_vector_load: movdqu (%rdi), %xmm5\n mov $0xd0000000, %eax\n out %eax, %dx\n"
         "tiny_vector_store: movdqu %xmm5, (%rsi)\n" DONE
         "tiny_xrstor: mov $-1, %eax\n mov $-1, %edx\n xrstor (%rdi)\n mov $0x5148, %edx\n" DONE
@@ -85,7 +88,8 @@ __asm__(READ_ONLY_DATA "tiny_code:\n"
 extern const uint8_t tiny_stubs[], tiny_stubs_end[], tiny_stub_syscall[], tiny_stub_read[],
     tiny_stub_reload[], tiny_stub_poke[], tiny_stub_hlt[];
 
-__asm__(READ_ONLY_DATA "tiny_stubs:\n"
+__asm__(READ_ONLY_DATA
+        "tiny_stubs:\n"
         " vector = 0\n"
         " .rept 32\n"
         " .org tiny_stubs + 16 * vector\n"
@@ -120,6 +124,7 @@ static const uint8_t *const tiny_code_places[HL__TINY_CODE_COUNT] = {
     [HL__TINY_FSBASE] = tiny_fsbase,
     [HL__TINY_XGETBV] = tiny_xgetbv,
     [HL__TINY_VECTOR_LOAD] = tiny_vector_load,
+    [HL__TINY_AVX] = tiny_avx,
     [HL__TINY_VECTOR_STORE] = tiny_vector_store,
     [HL__TINY_XRSTOR] = tiny_xrstor,
 };

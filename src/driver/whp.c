@@ -104,7 +104,7 @@ static size_t whp_slot_words(const struct whp_slot *slot)
 
 static hl_status whp_slot_track(struct whp_slot *slot, hl_error *err)
 {
-    slot->dirty = calloc(whp_slot_words(slot), sizeof *slot->dirty);
+    slot->dirty = calloc(2 * whp_slot_words(slot), sizeof *slot->dirty);
     if (!slot->dirty)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "calloc", "no memory for a bitmap of pages");
     slot->flags |= WHvMapGpaRangeFlagTrackDirtyPages;
@@ -205,23 +205,35 @@ static struct whp_slot *whp_slot_find_tracked(const struct whp_vm *vm, uint32_t 
     return NULL;
 }
 
+/* Adds what Hyper-V recorded, which reading clears, to what the slot remembers. */
+static hl_status whp_slot_collect(const struct whp_vm *vm, const struct whp_slot *slot,
+                                  hl_error *err)
+{
+    size_t words = whp_slot_words(slot);
+    uint64_t *news = slot->dirty + words;
+    (*vm->counter)++;
+    HRESULT result = whp->WHvQueryGpaRangeDirtyBitmap(vm->partition, slot->address, slot->size,
+                                                      news, (UINT32)(words * sizeof *news));
+    if (result != S_OK)
+        return hl__whp_error(err, result, "WHvQueryGpaRangeDirtyBitmap",
+                             "cannot read which pages of a VM are dirty");
+    for (size_t word = 0; word < words; word++)
+        slot->dirty[word] |= news[word];
+    return HL_OK;
+}
+
 static hl_status whp_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, size_t words,
                                    hl_error *err)
 {
     struct whp_vm *vm = state;
-    struct whp_slot *slot = whp_slot_find_tracked(vm, number, words, err);
+    const struct whp_slot *slot = whp_slot_find_tracked(vm, number, words, err);
     if (!slot)
         return HL_SYSTEM;
-    size_t covered = whp_slot_words(slot);
+    hl_status status = whp_slot_collect(vm, slot, err);
+    if (status != HL_OK)
+        return status;
     memset(bitmap, 0, words * sizeof *bitmap);
-    (*vm->counter)++;
-    HRESULT result = whp->WHvQueryGpaRangeDirtyBitmap(vm->partition, slot->address, slot->size,
-                                                      bitmap, (UINT32)(covered * sizeof *bitmap));
-    if (result != S_OK)
-        return hl__whp_error(err, result, "WHvQueryGpaRangeDirtyBitmap",
-                             "cannot read which pages of a VM are dirty");
-    for (size_t word = 0; word < covered; word++)
-        bitmap[word] = slot->dirty[word] |= bitmap[word];
+    memcpy(bitmap, slot->dirty, whp_slot_words(slot) * sizeof *bitmap);
     return HL_OK;
 }
 
@@ -232,9 +244,10 @@ static hl_status whp_dirty_rearm(void *state, uint32_t number, const uint64_t *b
     struct whp_slot *slot = whp_slot_find_tracked(vm, number, words, err);
     if (!slot)
         return HL_SYSTEM;
-    for (size_t word = 0; word < whp_slot_words(slot); word++)
+    hl_status status = whp_slot_collect(vm, slot, err);
+    for (size_t word = 0; status == HL_OK && word < whp_slot_words(slot); word++)
         slot->dirty[word] &= ~bitmap[word];
-    return HL_OK;
+    return status;
 }
 
 /* Mapping a slot anew drops the translations that went through it; what it recorded is kept. */
@@ -246,18 +259,9 @@ static hl_status whp_flush(void *state, hl_error *err)
         number++;
     if (number == vm->slot_count)
         return HL_OK;
-    struct whp_slot *slot = &vm->slots[number];
-    if (slot->dirty) {
-        size_t words = whp_slot_words(slot);
-        uint64_t *now = malloc(words * sizeof *now);
-        if (!now)
-            return hl__error_set(err, HL_OUT_OF_MEMORY, "malloc", "no memory for a bitmap");
-        hl_status status = whp_dirty_collect(vm, number, now, words, err);
-        free(now);
-        if (status != HL_OK)
-            return status;
-    }
-    return whp_slot_remap(vm, slot, err);
+    const struct whp_slot *slot = &vm->slots[number];
+    hl_status status = slot->dirty ? whp_slot_collect(vm, slot, err) : HL_OK;
+    return status == HL_OK ? whp_slot_remap(vm, slot, err) : status;
 }
 
 const hl__driver hl__whp_driver = {
