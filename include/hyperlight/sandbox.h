@@ -198,7 +198,8 @@ HL_API HL_MUST_CHECK hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *
 HL_API HL_MUST_CHECK hl_status hl_sandbox_snapshot(hl_sandbox *sandbox, hl_snapshot **snapshot, hl_error *err);
 
 /**
- * @brief Throws a sandbox, poisoned or not, back to a snapshot of the same program and memory size.
+ * @brief Throws a sandbox, poisoned or not, back to a snapshot of the same program (binary, arguments, environment)
+ * and memory size, which may have been taken of a sandbox of another context and another hypervisor.
  *
  * Memory and registers are then exactly the snapshot's; time and randomness are fresh (see the options), and nothing
  * of what happened since is left where the guest can look. Costs a copy of the pages that were dirtied if it is the

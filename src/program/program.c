@@ -89,7 +89,9 @@ static void program_discard(hl_program *program)
 static hl_status program_fill(hl_program *program, const struct origin *origin,
                               const hl_program_options *options, hl_error *err)
 {
+    static atomic_uint_least64_t count;
     atomic_init(&program->references, 1);
+    program->number = atomic_fetch_add(&count, 1) + 1;
     hl_status status = hl__program_name_set(program, options->name, origin->path, err);
     if (status == HL_OK)
         status = hl__program_strings_set(program, options, origin->path, err);
@@ -142,6 +144,28 @@ hl_status hl_program_from_memory(const void *data, size_t size, const hl_program
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_program_from_memory",
                              "`data` is NULL, but `size` is %zu", size);
     return program_new(&(struct origin){.data = data, .size = size}, options, program, err);
+}
+
+static bool same_content(const hl_program *program, const hl_program *other)
+{
+    return program->image_size == other->image_size &&
+           program->program_offset == other->program_offset &&
+           program->program_size == other->program_size &&
+           program->strings_size == other->strings_size &&
+           program->argument_count == other->argument_count &&
+           program->environment_count == other->environment_count &&
+           memcmp(program->strings, other->strings, program->strings_size) == 0 &&
+           memcmp(program->image, other->image, program->image_size) == 0;
+}
+
+bool hl__program_same(const hl_program *program, const hl_program *other)
+{
+    if (program == other || atomic_load(&program->twin) == other->number)
+        return true;
+    bool same = same_content(program, other);
+    if (same) /* what is remembered is no part of a program */
+        atomic_store(&((hl_program *)program)->twin, other->number);
+    return same;
 }
 
 void hl__program_ref(hl_program *program)

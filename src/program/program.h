@@ -16,9 +16,16 @@ struct hl_program {
     uint64_t image_size;     /* page multiple */
     uint64_t program_offset; /* 2 MiB multiple: where the guest binary starts in the image */
     uint64_t program_size;   /* bytes */
+    uint64_t number;         /* of this program in this process */
+    /* `number` of the last other program that was found to be the same */
+    _Atomic uint64_t twin;
 };
 
 void hl__program_ref(hl_program *program);
+
+/* Whether two programs are the same: binary, arguments and environment. They may belong to different
+ * contexts. Compares everything the first time, and remembers. */
+bool hl__program_same(const hl_program *program, const hl_program *other);
 
 /* The shim's flat image, linked into the library (struct hl_abi_shim_image at its start). */
 extern const unsigned char hl__shim_image[];

@@ -162,7 +162,7 @@ static hl_status check_tables(const hl__space *space, const hl_snapshot *snapsho
 static hl_status check_compatible(const hl_sandbox *sandbox, const hl_snapshot *snapshot,
                                   hl_error *err)
 {
-    if (snapshot->program != sandbox->vm->program)
+    if (!hl__program_same(sandbox->vm->program, snapshot->program))
         return hl__error_set(err, HL_INCOMPATIBLE_SNAPSHOT, "hl_sandbox_restore",
                              "the snapshot is of the program '%s', the sandbox runs '%s'",
                              snapshot->program->name, sandbox->vm->program->name);
