@@ -71,7 +71,8 @@ static struct engine_vp *vp_find(WHV_PARTITION_HANDLE handle, UINT32 index)
     return partition && index < VPS_MAX ? partition->vps[index] : NULL;
 }
 
-static HRESULT give(void *buffer, UINT32 size, UINT32 *written, const void *value, UINT32 value_size)
+static HRESULT give(void *buffer, UINT32 size, UINT32 *written, const void *value,
+                    UINT32 value_size)
 {
     if (written)
         *written = value_size;
@@ -226,24 +227,32 @@ EXPORTED WHvMapGpaRange(WHV_PARTITION_HANDLE handle, VOID *host, WHV_GUEST_PHYSI
     return map(partition, host, address, size, flags);
 }
 
-/* Whether the same bytes are at `mine` here and at `other` in that process. */
-static bool is_same_memory(HANDLE process, const void *other, uint8_t *mine, DWORD protection)
+#define IS_WRITABLE (PAGE_READWRITE | PAGE_EXECUTE_READWRITE)
+
+/* Whether a mark that is made here is seen there. */
+static bool shares_mark(HANDLE process, const void *other, uint8_t *mine)
 {
+    static atomic_uint count;
+    volatile uint64_t *word = (volatile uint64_t *)(void *)mine;
+    uint64_t seen = 0, before = *word;
+    uint64_t mark = 0x9e3779b97f4a7c15ull * (atomic_fetch_add(&count, 1) + 1) ^ (uintptr_t)mine;
     SIZE_T read = 0;
-    if (protection & (PAGE_READWRITE | PAGE_EXECUTE_READWRITE)) {
-        static atomic_uint count;
-        volatile uint64_t *word = (volatile uint64_t *)(void *)mine;
-        uint64_t seen = 0, before = *word;
-        uint64_t mark = 0x9e3779b97f4a7c15ull * (atomic_fetch_add(&count, 1) + 1) ^ (uintptr_t)mine;
-        *word = mark;
-        BOOL done = ReadProcessMemory(process, other, &seen, sizeof seen, &read);
-        *word = before;
-        return done && seen == mark;
-    }
+    *word = mark;
+    BOOL done = ReadProcessMemory(process, other, &seen, sizeof seen, &read);
+    *word = before;
+    return done && seen == mark;
+}
+
+/* Of memory that neither may write to: whether all of it is equal, which is as good. */
+static bool has_equal_bytes(HANDLE process, const uint8_t *other, const uint8_t *mine, size_t size)
+{
     uint8_t page[PAGE_BYTES];
-    return protection & PAGE_READONLY &&
-           ReadProcessMemory(process, other, page, sizeof page, &read) && read == sizeof page &&
-           memcmp(page, mine, sizeof page) == 0;
+    SIZE_T read = 0;
+    for (size_t at = 0; at < size; at += sizeof page)
+        if (!ReadProcessMemory(process, other + at, page, sizeof page, &read) ||
+            memcmp(page, mine + at, sizeof page) != 0)
+            return false;
+    return true;
 }
 
 /* The views of sections that this process has: where each starts, and one past its last. */
@@ -268,16 +277,22 @@ static size_t list_views(struct view *views, size_t count_max)
     return count;
 }
 
-static bool is_alias(HANDLE process, const void *other, uint8_t *candidate)
+static bool is_alias(HANDLE process, const MEMORY_BASIC_INFORMATION *remote, const uint8_t *other,
+                     uint8_t *candidate, size_t size)
 {
     MEMORY_BASIC_INFORMATION region;
-    return VirtualQuery(candidate, &region, sizeof region) && region.State == MEM_COMMIT &&
-           is_same_memory(process, other, candidate, region.Protect);
+    if (!VirtualQuery(candidate, &region, sizeof region) || region.State != MEM_COMMIT)
+        return false;
+    if (region.Protect & IS_WRITABLE)
+        return shares_mark(process, other, candidate);
+    return !(remote->Protect & IS_WRITABLE) && region.Protect & PAGE_READONLY &&
+           (size_t)((uint8_t *)region.BaseAddress + region.RegionSize - candidate) >= size &&
+           has_equal_bytes(process, other, candidate, size);
 }
 
 /* The place in this process with the memory at `other` of that process; NULL if there is none. Views
  * of one section may start at different places of it, which are multiples of 64 KiB; most do not. */
-static void *find_alias(HANDLE process, uint8_t *other)
+static void *find_alias(HANDLE process, uint8_t *other, size_t size)
 {
     enum { VIEWS_MAX = 8192, STEP = 65536 };
     static struct view views[VIEWS_MAX];
@@ -292,7 +307,7 @@ static void *find_alias(HANDLE process, uint8_t *other)
             if (offset >= (size_t)(views[i].end - views[i].start))
                 continue;
             any = true;
-            if (is_alias(process, other, views[i].start + offset))
+            if (is_alias(process, &remote, other, views[i].start + offset, size))
                 return views[i].start + offset;
         }
     }
@@ -310,7 +325,7 @@ EXPORTED WHvMapGpaRange2(WHV_PARTITION_HANDLE handle, HANDLE process, VOID *host
     if (process == GetCurrentProcess())
         return WHvMapGpaRange(handle, host, address, size, flags);
     lock_take(&one_at_a_time);
-    void *alias = find_alias(process, host);
+    void *alias = find_alias(process, host, size);
     lock_release(&one_at_a_time);
     trace("%p of a surrogate is %p here", host, alias);
     return alias ? map(partition, alias, address, size, flags) : E_INVALIDARG;
@@ -325,8 +340,9 @@ EXPORTED WHvUnmapGpaRange(WHV_PARTITION_HANDLE handle, WHV_GUEST_PHYSICAL_ADDRES
     return engine_unmap(partition->engine, address, size) == ENGINE_OK ? S_OK : E_NO_SUCH_RANGE;
 }
 
-EXPORTED WHvQueryGpaRangeDirtyBitmap(WHV_PARTITION_HANDLE handle, WHV_GUEST_PHYSICAL_ADDRESS address,
-                                     UINT64 size, UINT64 *bitmap, UINT32 bitmap_size)
+EXPORTED WHvQueryGpaRangeDirtyBitmap(WHV_PARTITION_HANDLE handle,
+                                     WHV_GUEST_PHYSICAL_ADDRESS address, UINT64 size,
+                                     UINT64 *bitmap, UINT32 bitmap_size)
 {
     const struct partition *partition = partition_find(handle);
     uint64_t pages = size / PAGE_BYTES;
@@ -579,7 +595,8 @@ static HRESULT fill_exit(struct engine_vp *vp, const struct engine_exit *exit,
     }
 }
 
-EXPORTED WHvRunVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index, VOID *buffer, UINT32 size)
+EXPORTED WHvRunVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index, VOID *buffer,
+                                UINT32 size)
 {
     struct engine_vp *vp = vp_find(handle, index);
     struct engine_exit exit;
