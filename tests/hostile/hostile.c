@@ -102,13 +102,13 @@ static int signal_of(enum outcome outcome)
         return SIGFPE;
     case DB:
     case BP:
-        return SIGTRAP;
+        return LINUX_SIGTRAP;
     case UD:
         return SIGILL;
     case NP:
     case SS:
     case AC:
-        return SIGBUS;
+        return LINUX_SIGBUS;
     default:
         return SIGSEGV;
     }

@@ -43,6 +43,9 @@ int hostile_set_up_with(void **state, const hl_sandbox_options *options);
 int hostile_set_up_in(void **state, hl_context *context, const hl_sandbox_options *options);
 int hostile_tear_down(void **state);
 
+/* Signals that a guest gets, by Linux's numbers, which differ elsewhere. */
+enum { LINUX_SIGTRAP = 5, LINUX_SIGBUS = 7 };
+
 /* Exception numbers, and what else an attack can come to. */
 enum outcome {
     DE = 0,

@@ -167,7 +167,7 @@ static void far_transfers(void **state)
     static const size_t sizes[] = {2, 2, 3, 3, 1, 1, 2, 2};
     struct hostile *hostile = *state;
     for (unsigned selector = 0; selector < 0x80; selector++)
-        for (size_t c = 0; c < sizeof codes / sizeof codes[0]; c++) {
+        for (unsigned c = 0; c < sizeof codes / sizeof codes[0]; c++) {
             struct hl__event event;
             puppet_reset(&puppet);
             uint64_t frame[6] = {puppet.code + 32, selector, 0x3302, puppet.registers.rsp, 0x1b, 0};
@@ -179,7 +179,7 @@ static void far_transfers(void **state)
                 hl__space_write(puppet.sandbox->space, puppet.registers.rsp, frame, sizeof frame));
             puppet_run(&puppet, codes[c], sizes[c], &event);
             if (event.kind != HL__EVENT_FAULT)
-                fail_msg("selector %#x, transfer %zu: event %d (%s)", selector, c, event.kind,
+                fail_msg("selector %#x, transfer %u: event %d (%s)", selector, c, event.kind,
                          event.reason ? event.reason : "");
         }
     puppet_assert_user(&puppet);

@@ -4,7 +4,6 @@
  * anywhere in the VM's memory.
  * test-labels: bed
  */
-#define _GNU_SOURCE /* memmem */
 #include "hostile.h"
 #include "sandbox/sandbox.h"
 #include "snippet.h"
@@ -32,7 +31,13 @@ static void new_secret(void)
 
 static bool contains(const void *memory, size_t size)
 {
-    return memory && memmem(memory, size, secret, SECRET_SIZE / 2) != NULL;
+    const uint8_t *at = memory, *end = at + size;
+    while (at && (at = memchr(at, secret[0], (size_t)(end - at))) != NULL &&
+           (size_t)(end - at) >= SECRET_SIZE / 2) {
+        if (!memcmp(at++, secret, SECRET_SIZE / 2))
+            return true;
+    }
+    return false;
 }
 
 static bool in_vm(const hl__vm *vm)

@@ -223,7 +223,7 @@ static void endless_handlers(void **state)
         catch (SIGILL, 1, own_stack);
         expect("spinning handler", HL_TIMED_OUT, fault_here_start, fault_here_end);
         hostile_aftermath(hostile);
-        catch (SIGTRAP, 0, own_stack);
+        catch (LINUX_SIGTRAP, 0, own_stack);
         expect("stepping handler", HL_TIMED_OUT, spin_stepping_start, spin_stepping_end);
         hostile_aftermath(hostile);
     }
