@@ -2,7 +2,8 @@
 """Keeps the documents true as far as a program can: usage: check.py CC TOOL
 
 The listings of the README are the files of examples/hello; every other C listing compiles; every symbol, file, link,
-option, task of ./dev, and fuzz target that a document names exists; the README's limits are those of the headers.
+option, task of ./dev, and fuzz target that a document names exists; the README's limits are those of the headers;
+docs/drivers.md has every entry of a driver's table, every capability and every driver.
 """
 import re
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = "#include <hyperlight/hyperlight.h>\n#include <stdio.h>\n#include <string.h>\n"
-SOURCE_FOLDERS = ["include", "src", "guest", "tests/fuzz", "tests/doubles"]
+SOURCE_FOLDERS = ["include", "src", "guest", "tests/fuzz", "tests/doubles", "tests/conformance"]
+BUILD_FILES = ["dev", "CMakeLists.txt", "tests/CMakeLists.txt"]
 problems = []
 
 
@@ -140,10 +142,35 @@ def check_limits(document, text):
             complain(document, f"says that the default of {option} is {default}; sandbox.h has another")
 
 
+def check_drivers(document, text):
+    """The page about drivers, against the contract, the registry and the public header."""
+    table = (ROOT / "src/driver/driver.h").read_text().partition("typedef struct hl__driver {")[2].partition("} hl__driver;")[0]
+    entries = re.findall(r"\(\*(\w+)\)\(", table) + re.findall(r"^    (?:bool|size_t|const char \*) ?(\w+)", table, re.M)
+    registry = re.findall(r"hl__(\w+)_driver\b", (ROOT / "src/driver/registry.c").read_text())
+    capabilities = re.findall(r"#define (HL_CAPABILITY_\w+)", (ROOT / "include/hyperlight/driver.h").read_text())
+    for name in sorted(set(entries) | set(registry) | set(capabilities)):
+        if f"`{name}`" not in text:
+            complain(document, f"does not have `{name}`")
+
+
+def check_tests(document, text):
+    """Self-tests that the table of what is not shown names, in its last column."""
+    known = set()
+    for path in (ROOT / "src/driver").glob("selftest_*.c"):
+        known |= set(re.findall(r'^    \{"([\w-]+)", test_', path.read_text(), re.M))
+    section = text.partition("| Not shown |")[2].partition("\n\n")[0]
+    for row in re.findall(r"^\|.*", section, re.M):
+        for name in re.findall(r"`([\w-]+)`", row.split("|")[3]):
+            if name not in known:
+                complain(document, f"names the self-test {name}, which does not exist")
+
+
 def main():
     compiler, tool = sys.argv[1:]
     words = known_words()
-    macros = set(re.findall(r"\bHL_\w+", (ROOT / "dev").read_text() + (ROOT / "CMakeLists.txt").read_text()))
+    macros = set()
+    for name in BUILD_FILES:
+        macros |= set(re.findall(r"\b(?:HL_|hl_)\w+", (ROOT / name).read_text()))
     for document in documents():
         text = document.read_text()
         check_symbols(document, text, words, macros)
@@ -155,6 +182,10 @@ def main():
         if document.name == "README.md":
             check_readme(document, text)
             check_limits(document, text)
+        if document.name == "drivers.md":
+            check_drivers(document, text)
+        if document.name == "platforms.md":
+            check_tests(document, text)
         check_listings(document, text, compiler)
     for problem in problems:
         print(problem, file=sys.stderr)
