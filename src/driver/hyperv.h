@@ -1,11 +1,13 @@
 /*
  * What the drivers for Hyper-V share: the form of its registers and of its vector state, which are
- * the same on Linux (/dev/mshv) and on Windows (WHP).
+ * the same on Linux (/dev/mshv) and on Windows (WHP), and slots of memory.
  */
 #ifndef HL_DRIVER_HYPERV_H
 #define HL_DRIVER_HYPERV_H
 
 #include "driver/driver.h"
+
+#define HL__HYPERV_PAGE_SIZE 4096u
 
 struct hl__hyperv_segment {
     uint64_t base;
@@ -80,9 +82,61 @@ void hl__hyperv_system_from(const union hl__hyperv_value *from, struct hl__syste
  * HL__VECTOR_STATE_SIZE. */
 uint64_t hl__hyperv_xcr0(void);
 
+/* The most that a processor has in the compacted format, AMX included, in pages. */
+#define HL__HYPERV_VECTOR_SIZE (4 * HL__HYPERV_PAGE_SIZE)
+
 /* Expands vector state from the compacted format of XSAVE, `size` bytes, to the standard one,
  * HL__VECTOR_STATE_SIZE bytes. */
 void hl__hyperv_vector_expand(const uint8_t *from, size_t size, uint8_t *to);
+
+/* A slot of memory. */
+struct hl__hyperv_slot {
+    uint64_t address;
+    uint64_t size;  /* 0: not added */
+    void *source;   /* where Hyper-V takes the memory from */
+    void *view;     /* WHP: what to unmap in the surrogate at the end, or NULL */
+    uint32_t flags; /* the interface's */
+    /* Dirty since they were last re-armed, since Hyper-V forgets what it told; and behind that as
+     * many words for what it tells. NULL: not tracked. */
+    uint64_t *dirty;
+};
+
+#define HL__HYPERV_SLOTS_MAX 32768u
+
+/* The slots of a VM and what its driver does to one of them. */
+struct hl__hyperv_memory {
+    struct hl__hyperv_slot *slots;
+    uint32_t count;
+    hl_status (*map)(const void *vm, const struct hl__hyperv_slot *slot, hl_error *err);
+    hl_status (*unmap)(const void *vm, const struct hl__hyperv_slot *slot, hl_error *err);
+    /* Sets the bits of pages that the guest wrote since the last time. */
+    hl_status (*read_dirty)(const void *vm, const struct hl__hyperv_slot *slot, uint64_t *bitmap,
+                            size_t words, hl_error *err);
+};
+
+/* Makes room for slot `number`. */
+hl_status hl__hyperv_slots_reserve(struct hl__hyperv_memory *memory, uint32_t number,
+                                   hl_error *err);
+/* The slot, or NULL and an error if it was never added. */
+struct hl__hyperv_slot *hl__hyperv_slot_find(const struct hl__hyperv_memory *memory,
+                                             uint32_t number, hl_error *err);
+/* Makes the slot a tracked one, without dirty pages; to be freed by the caller. */
+hl_status hl__hyperv_slot_remember(struct hl__hyperv_slot *slot, hl_error *err);
+/* Of a tracked slot that was just mapped: nothing that Hyper-V says of it counts. */
+hl_status hl__hyperv_slot_forget(const void *vm, const struct hl__hyperv_memory *memory,
+                                 const struct hl__hyperv_slot *slot, hl_error *err);
+
+/* As the driver's functions. */
+hl_status hl__hyperv_dirty_collect(const void *vm, const struct hl__hyperv_memory *memory,
+                                   uint32_t number, uint64_t *bitmap, size_t words, hl_error *err);
+hl_status hl__hyperv_dirty_rearm(const void *vm, const struct hl__hyperv_memory *memory,
+                                 uint32_t number, const uint64_t *bitmap, size_t words,
+                                 hl_error *err);
+
+/* Maps one slot anew. Taking memory from a VM makes the processors drop everything that they know of
+ * its translations, since they remember only whole ones. It must be memory that the guest used: the
+ * kernel gives Hyper-V other memory, and takes it back, in its books only. No vCPU may run. */
+hl_status hl__hyperv_flush(const void *vm, const struct hl__hyperv_memory *memory, hl_error *err);
 
 /* What is left to do for an instruction that exited: Hyper-V leaves it all to us. */
 struct hl__hyperv_unfinished {

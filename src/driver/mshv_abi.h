@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <sys/ioctl.h>
 
-#define MSHV_PAGE_SIZE 4096u
+#define MSHV_PAGE_SIZE HL__HYPERV_PAGE_SIZE
 
 /* Requests to /dev/mshv, to partitions, and to virtual processors (VPs). The numbers are those of
  * the kernel's header, whose structures these match. */
@@ -53,8 +53,7 @@ struct mshv_access_bitmap {
     uint64_t bitmap; /* address; a bit for each page */
 };
 #define MSHV_ACCESS_DIRTY 1
-#define MSHV_ACCESS_READ 0
-#define MSHV_ACCESS_CLEAR 1
+#define MSHV_ACCESS_CLEAR 1 /* after reading */
 #define MSHV_GET_ACCESS_BITMAP _IOWR(MSHV_MAGIC, 0x06, struct mshv_access_bitmap)
 
 struct mshv_hypercall {

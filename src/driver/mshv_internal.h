@@ -7,7 +7,6 @@
 
 #include <signal.h>
 
-#define HL__MSHV_SLOTS_MAX 32768u
 #define HL__MSHV_VCPUS_MAX 256u
 
 /* Facts about /dev/mshv. */
@@ -16,17 +15,10 @@ struct mshv_host {
 };
 extern struct mshv_host hl__mshv_host;
 
-struct mshv_slot {
-    uint64_t address;
-    uint64_t size; /* 0: not added */
-    bool tracked;
-};
-
 struct mshv_vm {
     int fd; /* of the partition */
     uint64_t *counter;
-    struct mshv_slot *slots;
-    uint32_t slot_count;
+    struct hl__hyperv_memory memory;
     bool tracking; /* Hyper-V records accesses to all of the partition's memory */
 };
 

@@ -50,7 +50,7 @@ static void mshv_describe(hl_driver_info *info, const struct hl__machine *machin
     info->syscall_stays_in_user_mode = machine->syscall_stays;
     info->tsc_khz = machine->tsc_khz;
     info->vcpus_max = HL__MSHV_VCPUS_MAX;
-    info->memory_slots_max = HL__MSHV_SLOTS_MAX;
+    info->memory_slots_max = HL__HYPERV_SLOTS_MAX;
     info->capabilities = HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM |
                          HL_CAPABILITY_SYNC_REGISTERS | HL_CAPABILITY_READONLY_MEMORY |
                          hl__machine_capabilities(machine);

@@ -132,7 +132,7 @@ static hl_status mshv_system_get(struct mshv_vcpu *vcpu, struct hl__system_state
 
 static hl_status mshv_vector_get(const struct mshv_vcpu *vcpu, uint8_t *vector, hl_error *err)
 {
-    uint8_t area[HL__VECTOR_STATE_SIZE] __attribute__((aligned(MSHV_PAGE_SIZE)));
+    uint8_t area[HL__HYPERV_VECTOR_SIZE] __attribute__((aligned(MSHV_PAGE_SIZE)));
     struct mshv_vp_state request = {
         .type = MSHV_VP_STATE_XSAVE, .size = sizeof area, .buffer = (uintptr_t)area};
     if (hl__mshv_ioctl(vcpu->fd, vcpu->counter, MSHV_GET_VP_STATE, &request) < 0)
@@ -328,12 +328,12 @@ hl_status hl__mshv_run(void *state, struct hl__exit *exit, hl_error *err)
     int result;
     do
         result = ioctl(vcpu->fd, MSHV_RUN_VP, &request);
-    while (result < 0 && errno == EAGAIN);
+    while (result < 0 && errno == EAGAIN && !vcpu->kicked);
     if (result == 0) {
         mshv_decode_exit(vcpu, request.message, exit);
         return HL_OK;
     }
-    if (errno != EINTR)
+    if (errno != EINTR && errno != EAGAIN)
         return hl__error_os(err, HL_SYSTEM, errno, "MSHV_RUN_VP", "MSHV cannot run the guest");
     mshv_interrupted(vcpu, exit);
     return HL_OK;

@@ -9,8 +9,6 @@
 #include <windows.h>
 #include <winhvplatform.h>
 
-#define HL__WHP_PAGE_SIZE 4096u
-#define HL__WHP_SLOTS_MAX 32768u
 #define HL__WHP_VCPUS_MAX 64u
 
 /* The functions of WinHvPlatform.dll, which not every Windows has. */
@@ -54,22 +52,11 @@ struct whp_surrogate {
     struct whp_surrogate *next; /* among those that no VM uses */
 };
 
-struct whp_slot {
-    uint64_t address;
-    uint64_t size; /* 0: not added */
-    void *source;  /* where the memory is, in the surrogate's address space or in ours */
-    void *view;    /* the surrogate's, to be unmapped at the end */
-    WHV_MAP_GPA_RANGE_FLAGS flags;
-    /* Dirty since they were last re-armed; Hyper-V forgets what it told. NULL: not tracked. */
-    uint64_t *dirty;
-};
-
 struct whp_vm {
     WHV_PARTITION_HANDLE partition;
     struct whp_surrogate *surrogate; /* NULL: the memory is our own */
     uint64_t *counter;
-    struct whp_slot *slots;
-    uint32_t slot_count;
+    struct hl__hyperv_memory memory;
 };
 
 struct whp_vcpu {

@@ -25,7 +25,7 @@ static void whp_describe(hl_driver_info *info, const struct hl__machine *machine
     info->syscall_stays_in_user_mode = machine->syscall_stays;
     info->tsc_khz = machine->tsc_khz;
     info->vcpus_max = HL__WHP_VCPUS_MAX;
-    info->memory_slots_max = HL__WHP_SLOTS_MAX;
+    info->memory_slots_max = HL__HYPERV_SLOTS_MAX;
     info->capabilities = HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM |
                          HL_CAPABILITY_READONLY_MEMORY | HL_CAPABILITY_IMMEDIATE_EXIT |
                          hl__machine_capabilities(machine);

@@ -135,7 +135,7 @@ static hl_status whp_system_get(const struct whp_vcpu *vcpu, struct hl__system_s
 
 static hl_status whp_vector_get(const struct whp_vcpu *vcpu, uint8_t *vector, hl_error *err)
 {
-    uint8_t area[HL__VECTOR_STATE_SIZE] __attribute__((aligned(64)));
+    uint8_t area[HL__HYPERV_VECTOR_SIZE] __attribute__((aligned(64)));
     UINT32 size = 0;
     (*vcpu->counter)++;
     HRESULT result = whp->WHvGetVirtualProcessorXsaveState(vcpu->partition, vcpu->index, area,

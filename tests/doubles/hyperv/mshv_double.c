@@ -220,12 +220,18 @@ static int memory_bitmap(struct partition *partition, const struct bitmap_reques
 {
     enum { ACCESSED, DIRTY };
     uint8_t *bitmap = (uint8_t *)(uintptr_t)request->bitmap;
+    /* The kernel knows clearing and setting: who asks for neither sets, too. */
+    enum engine_dirty operation =
+        request->operation == ENGINE_DIRTY_CLEAR ? ENGINE_DIRTY_CLEAR : ENGINE_DIRTY_SET;
     if (request->type > DIRTY || request->operation > ENGINE_DIRTY_SET || !request->count ||
         !request->bitmap || !partition->engine->tracks)
         return EINVAL;
+    for (size_t i = 0; i < sizeof request->reserved; i++)
+        if (request->reserved[i])
+            return EINVAL;
     memset(bitmap, 0, (request->count + 7) / 8);
-    return engine_dirty(partition->engine, request->guest_page, request->count,
-                        (enum engine_dirty)request->operation, bitmap) == ENGINE_OK
+    return engine_dirty(partition->engine, request->guest_page, request->count, operation,
+                        bitmap) == ENGINE_OK
                ? 0
                : EIO;
 }
@@ -248,9 +254,7 @@ static int partition_request(struct partition *partition, unsigned request, void
 {
     switch (request) {
     case REQUEST_INITIALIZE:
-        if (partition->initialized)
-            return fail(EINVAL);
-        partition->initialized = true;
+        partition->initialized = true; /* once more does no harm */
         return 0;
     case REQUEST_SET_MEMORY:
         return answer(memory_set(partition, argument));
