@@ -29,7 +29,7 @@ struct partition_request {
 };
 #define PARTITION_HAS_APIC 0x1u
 #define PARTITION_HAS_FEATURES 0x8u /* a longer structure follows */
-#define PARTITION_FLAGS 0xfu
+#define PARTITION_FLAGS 0x3fu
 struct partition_features {
     uint16_t banks;
     uint8_t reserved[6];
