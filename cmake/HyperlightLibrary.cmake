@@ -10,7 +10,6 @@ add_library(hyperlight_objects OBJECT ${library_sources})
 target_include_directories(hyperlight_objects
     PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
     PRIVATE "${PROJECT_SOURCE_DIR}/src")
-target_compile_definitions(hyperlight_objects PRIVATE HL_BUILDING)
 target_link_libraries(hyperlight_objects PRIVATE hl_host)
 
 if(CMAKE_CROSSCOMPILING) # such objects come from commands of another folder
@@ -19,7 +18,6 @@ endif()
 set(library_objects $<TARGET_OBJECTS:hyperlight_objects> ${HL_GUEST_IMAGE_OBJECTS})
 add_library(hyperlight_static STATIC ${library_objects})
 add_library(hyperlight SHARED ${library_objects})
-target_compile_definitions(hyperlight_static INTERFACE HL_STATIC)
 add_dependencies(hyperlight_static hyperlight_guest_images)
 add_dependencies(hyperlight hyperlight_guest_images)
 
@@ -31,12 +29,12 @@ foreach(library IN ITEMS hyperlight hyperlight_static)
 endforeach()
 
 target_link_libraries(hyperlight PRIVATE hl_host)
+set(symbol_map "${PROJECT_SOURCE_DIR}/cmake/libhyperlight.map")
 if(WIN32)
     include(HyperlightWindows)
     return()
 endif()
 
-set(symbol_map "${PROJECT_SOURCE_DIR}/cmake/libhyperlight.map")
 set_target_properties(hyperlight PROPERTIES
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS "${symbol_map}")
 target_link_options(hyperlight PRIVATE "-Wl,--version-script=${symbol_map}")

@@ -18,12 +18,23 @@ function(hl_windows_test name timeout)
         LABELS "whp;kvm" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${wine_environment}")
 endfunction()
 
-# What the others leave out needs signals, fork, or files of Linux: streams, status, threads, leaks, density, restore_property.
 set(test_folder "${PROJECT_SOURCE_DIR}/tests")
-file(GLOB test_sources CONFIGURE_DEPENDS "${test_folder}/hostile/test_*.c")
-foreach(name IN ITEMS clock_random host_functions_guest lazy_reply limits members snapshot system_calls unmap_batch values)
-    list(APPEND test_sources "${test_folder}/integration/test_${name}.c")
-endforeach()
+
+# What tests share. ELF's own header comes from the machine.
+file(GLOB shared_sources CONFIGURE_DEPENDS "${test_folder}/integration/windows/*.c")
+add_library(windows_fixture STATIC
+    "${test_folder}/integration/fixture.c" "${test_folder}/integration/census.c" "${test_folder}/integration/threads.c" ${shared_sources})
+target_include_directories(windows_fixture PUBLIC
+    "${PROJECT_SOURCE_DIR}/src" "${test_folder}" "${test_folder}/integration" "${HL_CMOCKA_INCLUDE}")
+target_compile_options(windows_fixture PUBLIC
+    "SHELL:-idirafter /usr/include" "SHELL:-idirafter /usr/include/x86_64-linux-gnu")
+target_compile_definitions(windows_fixture PUBLIC CMOCKA_STATIC "HL_TEST_GUESTS=\"${HL_NATIVE_BUILD}/tests/guests\""
+    "HL_TEST_SOURCES=\"${test_folder}\"")
+target_link_libraries(windows_fixture PUBLIC hl_host hyperlight_static "${HL_CMOCKA}")
+
+file(GLOB test_sources CONFIGURE_DEPENDS "${test_folder}/hostile/test_*.c" "${test_folder}/integration/test_*.c")
+# Two hypervisors, of which Windows has one; signals, forks, and what else Linux alone has.
+list(REMOVE_ITEM test_sources "${test_folder}/integration/test_drivers.c" "${test_folder}/integration/test_signals.c")
 
 foreach(source IN LISTS test_sources)
     get_filename_component(name "${source}" NAME_WE)
@@ -31,19 +42,12 @@ foreach(source IN LISTS test_sources)
     get_filename_component(kind "${folder}" NAME)
     string(REGEX REPLACE "^test_" "" name "${name}")
     set(program ${kind}_${name})
-    set(shared "${test_folder}/integration/fixture.c")
+    add_executable(${program} "${source}")
     if(kind STREQUAL "hostile")
-        list(APPEND shared "${folder}/hostile.c" "${folder}/puppet.c")
+        target_sources(${program} PRIVATE "${folder}/hostile.c" "${folder}/puppet.c")
     endif()
-    add_executable(${program} "${source}" ${shared})
     set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
-    # ELF's own header comes from the machine.
-    target_include_directories(${program} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${test_folder}" "${test_folder}/integration")
-    target_compile_options(${program} PRIVATE "SHELL:-idirafter /usr/include" "SHELL:-idirafter /usr/include/x86_64-linux-gnu")
-    target_compile_definitions(${program} PRIVATE CMOCKA_STATIC "HL_TEST_GUESTS=\"${HL_NATIVE_BUILD}/tests/guests\""
-        "HL_TEST_SOURCES=\"${test_folder}\"")
-    target_link_libraries(${program} PRIVATE hl_host hyperlight_static "${HL_CMOCKA}")
-    target_include_directories(${program} PRIVATE "${HL_CMOCKA_INCLUDE}")
+    target_link_libraries(${program} PRIVATE windows_fixture)
     hl_windows_test(${kind}.${name} 300 ${program})
 endforeach()
 

@@ -22,14 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* HL_STATIC: the library is linked statically. HL_BUILDING: the library itself. */
-#if defined(_WIN32) && defined(HL_BUILDING)
-#define HL_API __declspec(dllexport)
-#elif defined(_WIN32) && !defined(HL_STATIC)
-#define HL_API __declspec(dllimport)
-#elif defined(_WIN32)
-#define HL_API
-#elif defined(__GNUC__)
+#if defined(__GNUC__)
 #define HL_API __attribute__((visibility("default")))
 #else
 #define HL_API

@@ -99,18 +99,18 @@ static int signal_of(enum outcome outcome)
     case DE:
     case MF:
     case XM:
-        return SIGFPE;
+        return LINUX_SIGFPE;
     case DB:
     case BP:
         return LINUX_SIGTRAP;
     case UD:
-        return SIGILL;
+        return LINUX_SIGILL;
     case NP:
     case SS:
     case AC:
         return LINUX_SIGBUS;
     default:
-        return SIGSEGV;
+        return LINUX_SIGSEGV;
     }
 }
 

@@ -7,10 +7,10 @@
 #define HL_TESTS_HOSTILE_H
 
 #include "fixture.h"
+#include "linux_numbers.h"
 #include <hyperlight/abi/hypercall.h>
 #include <hyperlight/abi/wire.h>
 #include <hyperlight/abi/x86_64.h>
-#include <signal.h>
 #include <string.h>
 
 /* Results of the guest's function "places", by index. */
@@ -42,9 +42,6 @@ int hostile_set_up(void **state);
 int hostile_set_up_with(void **state, const hl_sandbox_options *options);
 int hostile_set_up_in(void **state, hl_context *context, const hl_sandbox_options *options);
 int hostile_tear_down(void **state);
-
-/* Signals that a guest gets, by Linux's numbers, which differ elsewhere. */
-enum { LINUX_SIGTRAP = 5, LINUX_SIGBUS = 7 };
 
 /* Exception numbers, and what else an attack can come to. */
 enum outcome {

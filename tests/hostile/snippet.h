@@ -14,17 +14,11 @@ struct snippet {
     const uint8_t *start, *attack, *after, *end;
 };
 
-#ifdef _WIN32
-#define SNIPPET_SECTION ".section .rdata, \"dr\"\n"
-#else
-#define SNIPPET_SECTION ".section .rodata\n"
-#endif
-
 /* Defines the code of a snippet, and names it. */
 #define SNIPPET_CODE(name, setup, attack)                                                          \
     extern const uint8_t name##_start[], name##_attack[], name##_after[], name##_end[];            \
-    __asm__(SNIPPET_SECTION #name "_start:\n" setup "\n" #name "_attack:\n" attack "\n" #name      \
-                                  "_after:\n ret\n" #name "_end:\n.text\n");
+    __asm__(".text\n" #name "_start:\n" setup "\n" #name "_attack:\n" attack "\n" #name            \
+            "_after:\n ret\n" #name "_end:\n");
 #define SNIPPET(name)                                                                              \
     {                                                                                              \
 #name, name##_start, name##_attack, name##_after, name##_end                               \

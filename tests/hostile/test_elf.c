@@ -3,8 +3,8 @@
  * leaves nothing behind.
  * test-labels: bed
  */
+#include "census.h"
 #include "hostile.h"
-#include <dirent.h>
 #include <elf.h>
 #include <stdio.h>
 
@@ -48,27 +48,6 @@ static struct image good_image(void)
     return image;
 }
 
-static int descriptors(void)
-{
-    int count = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    assert_non_null(folder);
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
-
-static int mappings(void)
-{
-    int count = 0;
-    FILE *file = fopen("/proc/self/maps", "r");
-    for (int c; (c = fgetc(file)) != EOF;)
-        count += c == '\n';
-    fclose(file);
-    return count;
-}
-
 static hl_status start(const void *data, size_t size)
 {
     hl_program *program = NULL;
@@ -85,7 +64,7 @@ static hl_status start(const void *data, size_t size)
 
 static void expect_image(hl_status expected, const struct image *image, const char *what)
 {
-    int before = descriptors();
+    unsigned before = census_descriptors();
     hl_status status = start(image->bytes, image->size);
     if (status != expected)
         fail_msg("%s: expected %s, got %s: %s", what, hl_status_name(expected),
@@ -94,7 +73,7 @@ static void expect_image(hl_status expected, const struct image *image, const ch
     assert_non_null(strstr(fixture_error.message, "malformed.elf"));
     for (const char *at = fixture_error.message; *at; at++)
         assert_true((unsigned char)*at >= ' ' && *at != 0x7f);
-    assert_int_equal(descriptors(), before);
+    assert_int_equal(census_descriptors(), before);
     if (status == HL_GUEST_EXITED)
         assert_int_equal(fixture_error.exit_code, EXIT_CODE);
 }
@@ -362,7 +341,7 @@ static void random_damage(void **state)
 /* A sandbox that lives through all of it, so that the process's own caches are filled, and what
  * it costs in the end. */
 static hl_sandbox *neighbour;
-static int descriptors_before, mappings_before;
+static struct census before_all;
 
 static int set_up(void **state)
 {
@@ -370,17 +349,16 @@ static int set_up(void **state)
     neighbour = fixture_sandbox("hostile_agent.musl", NULL);
     struct image image = good_image();
     (void)start(image.bytes, image.size);
-    descriptors_before = descriptors();
-    mappings_before = mappings();
+    before_all = census_take();
     return 0;
 }
 
 static void nothing_is_left(void **state)
 {
     (void)state;
-    assert_int_equal(descriptors(), descriptors_before);
-    assert_in_range(mappings(), mappings_before - 8,
-                    mappings_before + 8); /* malloc's own come and go */
+    before_all.mappings += 8; /* malloc's own come and go */
+    census_expect(&before_all);
+    assert_int_equal(census_descriptors(), before_all.descriptors);
     fixture_honest_call(neighbour);
 }
 

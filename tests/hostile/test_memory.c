@@ -222,14 +222,14 @@ static void stack_overflow(void **state)
         if (own_stack)
             hl_value_free(&(hl_value[]){fixture_call(
                 hostile->victim, "catch",
-                ARGUMENTS(hl_value_u64(SIGSEGV), hl_value_u64(1), hl_value_u64(1)))}[0]);
+                ARGUMENTS(hl_value_u64(LINUX_SIGSEGV), hl_value_u64(1), hl_value_u64(1)))}[0]);
         if (own_stack)
             hostile_status(hostile, HL_TIMED_OUT, "overflow", NO_ARGUMENTS);
         else
             hostile_status(hostile, HL_GUEST_FAULT, "overflow", NO_ARGUMENTS);
         if (!own_stack) {
             assert_int_equal(fixture_error.fault_vector, PF);
-            assert_int_equal(fixture_error.signal, SIGSEGV);
+            assert_int_equal(fixture_error.signal, LINUX_SIGSEGV);
             assert_in_range(fixture_error.fault_address,
                             hostile->places[PLACE_STACK] - (UINT64_C(16) << 20),
                             hostile->places[PLACE_STACK]);

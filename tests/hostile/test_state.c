@@ -217,17 +217,17 @@ static void endless_handlers(void **state)
 {
     (void)state;
     for (uint64_t own_stack = 0; own_stack < 2; own_stack++) {
-        catch (SIGILL, 0, own_stack);
+        catch (LINUX_SIGILL, 0, own_stack);
         expect("fault loop", HL_TIMED_OUT, fault_here_start, fault_here_end);
         hostile_aftermath(hostile);
-        catch (SIGILL, 1, own_stack);
+        catch (LINUX_SIGILL, 1, own_stack);
         expect("spinning handler", HL_TIMED_OUT, fault_here_start, fault_here_end);
         hostile_aftermath(hostile);
         catch (LINUX_SIGTRAP, 0, own_stack);
         expect("stepping handler", HL_TIMED_OUT, spin_stepping_start, spin_stepping_end);
         hostile_aftermath(hostile);
     }
-    catch (SIGSEGV, 2, 1);
+    catch (LINUX_SIGSEGV, 2, 1);
     hostile_status(hostile, HL_GUEST_FAULT, "poke",
                    ARGUMENTS(hl_value_u64(16), hl_value_bytes("x", 1)));
     hostile_check_fault(PF, 16, fixture_error.instruction_pointer);

@@ -108,7 +108,7 @@ static void exits(void **state)
             continue; /* memory that is backed on first touch makes some of them */
         hostile_status(hostile, HL_GUEST_FAULT, "raw",
                        ARGUMENTS(hl_value_u64(HL_ABI_OP_EXIT), hl_value_u64(0),
-                                 hl_value_u64(SIGSEGV), hl_value_u64(0), hl_value_u64(vector),
+                                 hl_value_u64(LINUX_SIGSEGV), hl_value_u64(0), hl_value_u64(vector),
                                  hl_value_u64(0x1234), hl_value_u64(0x5678)));
         assert_int_equal(fixture_error.fault_vector, HL_NO_VECTOR);
         assert_int_equal(fixture_error.fault_address, 0);
@@ -527,7 +527,7 @@ static void streams(void **state)
         {HL_ABI_OP_READ, {HL_ABI_SYSTEM_ADDRESS, 1, 0}, -EFAULT},
         {HL_ABI_OP_READ, {UINT64_MAX, 16384, 0}, -EFAULT},
         {HL_ABI_OP_READ, {hostile->places[PLACE_TEXT], 1, 0}, -EFAULT},
-        {HL_ABI_OP_LOG, {3, from, HL_ABI_LOG_SIZE_MAX + 1}, -EMSGSIZE},
+        {HL_ABI_OP_LOG, {3, from, HL_ABI_LOG_SIZE_MAX + 1}, -HL_ABI_EMSGSIZE},
         {HL_ABI_OP_LOG, {UINT64_MAX, from, 1}, 0},
         {HL_ABI_OP_LOG, {3, HL_ABI_SYSTEM_ADDRESS, 1}, -EFAULT},
         {HL_ABI_OP_LOG, {3, UINT64_MAX, 2}, -EFAULT},
@@ -590,7 +590,7 @@ static void bad_starts(void **state)
         {"fault", HL_GUEST_FAULT},
         {"privileged", HL_GUEST_FAULT},
     };
-    const hl_sandbox_options options = FIXTURE_OPTIONS(.start_timeout_ns = UINT64_C(300000000));
+    const hl_sandbox_options options = FIXTURE_OPTIONS(.start_timeout_ns = UINT64_C(1000000000));
     struct hostile *hostile = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hl_program *program = fixture_program("hostile_agent.musl", cases[i].how);
@@ -610,7 +610,7 @@ static void bad_starts(void **state)
 
 static int set_up(void **state)
 {
-    const hl_sandbox_options options = FIXTURE_OPTIONS(.timeout_ns = UINT64_C(500000000));
+    const hl_sandbox_options options = FIXTURE_OPTIONS(.timeout_ns = UINT64_C(2000000000));
     return hostile_set_up_with(state, &options);
 }
 

@@ -1,45 +1,7 @@
-/* Counting what /proc shows of this process. */
+/* Comparing what the process holds with what it held. */
 #include "census.h"
 #include "fixture.h"
-#include <dirent.h>
-#include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
-
-/* A sanitizer maps as it pleases. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { MAPPINGS_COUNT = 0 };
-#else
-enum { MAPPINGS_COUNT = 1 };
-#endif
-
-static unsigned count_entries(const char *path)
-{
-    unsigned count = 0;
-    DIR *folder = opendir(path);
-    assert_non_null(folder);
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
-
-static unsigned count_mappings(void)
-{
-    unsigned count = 0;
-    FILE *file = fopen("/proc/self/maps", "re");
-    assert_non_null(file);
-    for (int letter; (letter = getc(file)) != EOF;)
-        count += letter == '\n';
-    fclose(file);
-    return count;
-}
-
-struct census census_take(void)
-{
-    return (struct census){count_entries("/proc/self/fd"), MAPPINGS_COUNT ? count_mappings() : 0,
-                           count_entries("/proc/self/task")};
-}
 
 void census_expect(const struct census *before)
 {
@@ -55,12 +17,4 @@ void census_expect(const struct census *before)
     fail_msg("descriptors: %u before, %u now; mappings: %u, %u; threads: %u, %u",
              before->descriptors, now.descriptors, before->mappings, now.mappings, before->threads,
              now.threads);
-}
-
-void census_raise_limits(void)
-{
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = limit.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }

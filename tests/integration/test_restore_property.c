@@ -9,13 +9,13 @@
  */
 #include "driver/override.h"
 #include "fixture.h"
+#include "linux_numbers.h"
 #include "snapshot/snapshot.h"
 #include "vm/x86_64/system_area.h"
 #include "vm/x86_64/tables.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { ROUNDS = 1500, ROUNDS_IN_BED = 300 };
@@ -389,7 +389,7 @@ static void model_change(unsigned first, unsigned count, uint64_t done, const ch
         uint8_t *known = &world.now.rights[first + i];
         if (done >> i & 1)
             *known = (uint8_t)rights;
-        else if (strcmp(function, "protect") != 0 || *known != PROT_NONE)
+        else if (strcmp(function, "protect") != 0 || *known != LINUX_PROT_NONE)
             *known = UNKNOWN;
     }
 }
@@ -397,11 +397,12 @@ static void model_change(unsigned first, unsigned count, uint64_t done, const ch
 /* Maps, protects or unmaps some neighbours. */
 static hl_status run_pages(const char *function, unsigned first, unsigned count, uint64_t stride)
 {
-    static const int choices[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE,
-                                  PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC};
+    static const int choices[] = {
+        LINUX_PROT_NONE, LINUX_PROT_READ, LINUX_PROT_READ | LINUX_PROT_WRITE,
+        LINUX_PROT_READ | LINUX_PROT_EXEC, LINUX_PROT_READ | LINUX_PROT_WRITE | LINUX_PROT_EXEC};
     int rights = strcmp(function, "unmap")
                      ? choices[random_below(sizeof choices / sizeof choices[0])]
-                     : PROT_NONE;
+                     : LINUX_PROT_NONE;
     hl_value reply = hl_value_null();
     hl_status status = call(function,
                             ARGUMENTS(hl_value_u64(place_address(first)), hl_value_u64(stride),
@@ -622,9 +623,10 @@ static uint64_t number_from_environment(const char *name, uint64_t otherwise)
 
 static void canvas_model(struct model *model)
 {
-    static const uint8_t rights[] = {PROT_READ | PROT_WRITE, PROT_READ, PROT_READ | PROT_EXEC,
-                                     PROT_NONE, PROT_NONE};
-    memset(model, PROT_NONE, sizeof *model);
+    static const uint8_t rights[] = {LINUX_PROT_READ | LINUX_PROT_WRITE, LINUX_PROT_READ,
+                                     LINUX_PROT_READ | LINUX_PROT_EXEC, LINUX_PROT_NONE,
+                                     LINUX_PROT_NONE};
+    memset(model, LINUX_PROT_NONE, sizeof *model);
     for (unsigned page = 0; page < CANVAS_PAGES; page++)
         model->rights[page] = rights[page % 5];
 }
@@ -725,7 +727,7 @@ static void snapshots_of_another_layout(void **state)
     const hl_sandbox_options narrow =
         FIXTURE_OPTIONS(.memory_size = MEMORY_SIZE, .request_size_max = 4096);
     const hl_value far[] = {hl_value_u64(FAR_ADDRESS), hl_value_u64(FAR_STRIDE), hl_value_u64(FAR),
-                            hl_value_i32(PROT_READ | PROT_WRITE)};
+                            hl_value_i32(LINUX_PROT_READ | LINUX_PROT_WRITE)};
     hl_snapshot *few, *many;
     hl_sandbox *wide = world.sandbox, *small, *none;
     assert_status(HL_OK, hl_sandbox_new(world.program, &narrow, &small, &fixture_error));

@@ -4,13 +4,11 @@
  */
 #include "driver/override.h"
 #include "fixture.h"
+#include "linux_numbers.h"
+#include "system.h"
 #include <elf.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static bool seen[256];
@@ -157,9 +155,9 @@ static void guests_that_misbehave(void **state)
     expect_call(HL_GUEST_FAULT, NULL, "touch", ARGUMENTS(hl_value_u64(0x1234), hl_value_i32(0)));
     assert_int_equal(fixture_error.fault_vector, 14);
     assert_int_equal(fixture_error.fault_address, 0x1234);
-    assert_int_equal(fixture_error.signal, SIGSEGV);
+    assert_int_equal(fixture_error.signal, LINUX_SIGSEGV);
     expect_call(HL_GUEST_ABORTED, NULL, "abort", NO_ARGUMENTS);
-    assert_int_equal(fixture_error.signal, SIGABRT);
+    assert_int_equal(fixture_error.signal, LINUX_SIGABRT);
     expect_call(HL_GUEST_BAD_REPLY, NULL, "raw_rest",
                 ARGUMENTS(hl_value_i32(1), hl_value_u64(0x1000), hl_value_u64(16)));
     expect_call(HL_GUEST_BAD_REPLY, NULL, "lie", NO_ARGUMENTS);
@@ -247,60 +245,6 @@ static void foreign_snapshot(void **state)
     hl_snapshot_free(snapshot);
 }
 
-/* Runs a check in a forked child, whose exit status is the status that it saw. */
-static void expect_in_child(hl_status status, hl_status (*check)(void *), void *user)
-{
-    int result = 0;
-    pid_t child = fork();
-    if (child == 0)
-        _exit(check(user));
-    assert_int_equal(waitpid(child, &result, 0), child);
-    assert_true(WIFEXITED(result));
-    assert_int_equal(WEXITSTATUS(result), status);
-    note(status);
-}
-
-static hl_status call_in_child(void *sandbox)
-{
-    return hl_sandbox_call(sandbox, "echo", NO_ARGUMENTS, NULL, NULL);
-}
-
-static hl_status context_with_taken_signal(void *user)
-{
-    hl_context *context;
-    (void)user;
-    signal(SIGRTMIN + 8, SIG_IGN);
-    return hl_context_new(NULL, &context, NULL);
-}
-
-static hl_status large_sandbox_in_little_space(void *path)
-{
-    hl_program *program;
-    hl_sandbox *sandbox;
-    const hl_sandbox_options options = FIXTURE_OPTIONS(.memory_size = UINT64_C(8) << 30);
-    const struct rlimit limit = {UINT64_C(2) << 30, UINT64_C(2) << 30};
-    hl_status status = hl_program_open(path, NULL, &program, NULL);
-    if (status)
-        return status;
-    setrlimit(RLIMIT_AS, &limit);
-    return hl_sandbox_new(program, &options, &sandbox, NULL);
-}
-
-static void in_children(void **state)
-{
-    (void)state;
-    hl_sandbox *sandbox = fixture_sandbox("plugin.musl", NULL);
-    expect_in_child(HL_FORKED, call_in_child, sandbox);
-    hl_sandbox_free(sandbox);
-    expect_in_child(HL_SIGNAL_IN_USE, context_with_taken_signal, NULL);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    static char path[] = HL_TEST_GUESTS "/plugin.musl";
-    expect_in_child(HL_OUT_OF_MEMORY, large_sandbox_in_little_space, path);
-#else
-    note(HL_OUT_OF_MEMORY); /* a sanitizer needs the address space itself */
-#endif
-}
-
 static hl_status no_vm(void *vm, uint32_t vcpu_count, uint64_t *counter, hl_error *err)
 {
     (void)vm, (void)vcpu_count, (void)counter;
@@ -309,37 +253,50 @@ static hl_status no_vm(void *vm, uint32_t vcpu_count, uint64_t *counter, hl_erro
     return HL_SYSTEM;
 }
 
-/* Whole machines that lack something: what the probe says is what the caller gets. */
-static hl_status override_in_child(void *user)
+/* What a caller gets of a driver: the context, or else the sandbox, fails. */
+static hl_status start_with(const hl__driver *driver, const hl_driver_info *info,
+                            const struct hl__machine *machine)
 {
-    hl_context *context;
-    hl_program *program;
-    hl_sandbox *sandbox;
-    static hl__driver broken;
+    hl_context *context = NULL;
+    hl_program *program = NULL;
+    hl_sandbox *sandbox = NULL;
+    hl__driver_override(driver, info, machine);
+    hl_status status = hl_context_new(NULL, &context, &fixture_error);
+    const hl_program_options options = {.size = sizeof options, .context = context};
+    if (!status)
+        status = hl_program_open(HL_TEST_GUESTS "/plugin.musl", &options, &program, &fixture_error);
+    if (!status)
+        status = hl_sandbox_new(program, NULL, &sandbox, &fixture_error);
+    hl_sandbox_free(sandbox);
+    hl_program_free(program);
+    hl_context_free(context);
+    hl__driver_override(NULL, NULL, NULL);
+    return status;
+}
+
+/* Whole machines that lack something: what the probe says is what the caller gets. */
+static void machines_that_lack_something(void **state)
+{
+    static const hl_status wanted[] = {HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED,
+                                       HL_HYPERVISOR_TOO_OLD, HL_SYSTEM};
     const hl__driver *real;
     hl_driver_info info = {.size = sizeof info};
     struct hl__machine machine;
-    hl_status status = hl__driver_find(NULL, &real, &info, &machine, NULL);
-    if (status)
-        return status;
-    broken = *real;
+    (void)state;
+    assert_status(HL_OK, hl__driver_find(NULL, &real, &info, &machine, &fixture_error));
+    hl__driver broken = *real;
     broken.vm_create = no_vm;
-    info.status = *(hl_status *)user == HL_SYSTEM ? HL_OK : *(hl_status *)user;
-    hl__driver_override(&broken, &info, &machine);
-    if ((status = hl_context_new(NULL, &context, NULL)))
-        return status;
-    const hl_program_options options = {.size = sizeof options, .context = context};
-    if ((status = hl_program_open(HL_TEST_GUESTS "/plugin.musl", &options, &program, NULL)))
-        return status;
-    return hl_sandbox_new(program, NULL, &sandbox, NULL);
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        info.status = wanted[i] == HL_SYSTEM ? HL_OK : wanted[i];
+        assert_status(wanted[i], start_with(&broken, &info, &machine));
+        note(wanted[i]);
+    }
 }
 
-static void machines_that_lack_something(void **state)
+static void needs_of_the_system(void **state)
 {
     (void)state;
-    hl_status wanted[] = {HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_HYPERVISOR_TOO_OLD, HL_SYSTEM};
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
-        expect_in_child(wanted[i], override_in_child, &wanted[i]);
+    system_statuses(note);
 }
 
 static void all_seen(void **state)
@@ -355,7 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_that_lack_something),
-        cmocka_unit_test(in_children),
+        cmocka_unit_test(needs_of_the_system),
         cmocka_unit_test(calls_that_do_not_fit),
         cmocka_unit_test(finished_program),
         cmocka_unit_test(reentry),
