@@ -1,5 +1,8 @@
 //! What the standard library and hyperlight-host import from Windows and wine 8 does not have. These definitions stand where the
-//! linker would otherwise take those of the import libraries, so the program asks no DLL for them.
+//! linker would otherwise take those of the import libraries, so the program asks no DLL for them: of each function itself, and of
+//! the pointer to it that calls of imported functions may use.
+
+#![allow(non_snake_case, non_upper_case_globals)]
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -37,14 +40,16 @@ extern "system" {
 const VIEW_UNMAP: u32 = 2;
 
 /// The seed of hash maps; wine 8 has no bcryptprimitives.dll.
-unsafe extern "system" fn process_prng(bytes: *mut u8, size: usize) -> i32 {
+#[no_mangle]
+unsafe extern "system" fn ProcessPrng(bytes: *mut u8, size: usize) -> i32 {
     std::slice::from_raw_parts_mut(bytes, size)
         .chunks_mut(1 << 16)
         .all(|chunk| SystemFunction036(chunk.as_mut_ptr(), chunk.len() as u32) != 0) as i32
 }
 
 /// How hyperlight-host gives its memory to a surrogate process; wine 8 has only the system call underneath.
-unsafe extern "system" fn map_view_of_file_numa2(
+#[no_mangle]
+unsafe extern "system" fn MapViewOfFileNuma2(
     section: Handle,
     process: Handle,
     offset: u64,
@@ -76,12 +81,10 @@ unsafe extern "system" fn map_view_of_file_numa2(
 
 #[used]
 #[no_mangle]
-#[allow(non_upper_case_globals)]
-static __imp_ProcessPrng: unsafe extern "system" fn(*mut u8, usize) -> i32 = process_prng;
+static __imp_ProcessPrng: unsafe extern "system" fn(*mut u8, usize) -> i32 = ProcessPrng;
 
 #[used]
 #[no_mangle]
-#[allow(non_upper_case_globals)]
 static __imp_MapViewOfFileNuma2: unsafe extern "system" fn(
     Handle,
     Handle,
@@ -91,4 +94,4 @@ static __imp_MapViewOfFileNuma2: unsafe extern "system" fn(
     u32,
     u32,
     u32,
-) -> *mut c_void = map_view_of_file_numa2;
+) -> *mut c_void = MapViewOfFileNuma2;
