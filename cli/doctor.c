@@ -25,8 +25,8 @@ static const struct {
     const char *meaning;
 } capabilities[] = {
     {HL_CAPABILITY_DIRTY_LOG, "dirty-log", "dirtied pages are found out"},
-    {HL_CAPABILITY_DIRTY_REARM, "dirty-rearm", "fast restores (hot set)"},
-    {HL_CAPABILITY_SYNC_REGISTERS, "sync-registers", "fast entries"},
+    {HL_CAPABILITY_DIRTY_REARM, "dirty-rearm", "single pages are watched anew (hot set)"},
+    {HL_CAPABILITY_SYNC_REGISTERS, "sync-registers", "registers move with an entry"},
     {HL_CAPABILITY_READONLY_MEMORY, "readonly-memory", "read-only shared memory"},
     {HL_CAPABILITY_IMMEDIATE_EXIT, "immediate-exit", "deadlines that cannot be missed"},
     {HL_CAPABILITY_SMAP, "smap", "SMAP is on in guests"},
@@ -82,57 +82,93 @@ static void HL_PRINTF(3, 4)
     printf("  %-3s %-15s %s\n", mark, subject, escaped);
 }
 
-static const char *virtualization_text(const hl_driver_info *info)
+static const char *virtualization_text(const hl_driver_info *info, const struct machine *machine)
 {
     switch (info->virtualization) {
     case HL_VIRTUALIZATION_HARDWARE:
-        return "hardware virtualization (VT-x or SVM)";
+        return machine->has_svm   ? "hardware virtualization (SVM)"
+               : machine->has_vmx ? "hardware virtualization (VT-x)"
+                                  : "hardware virtualization (VT-x or SVM)";
     case HL_VIRTUALIZATION_PAGE_TABLE:
-        return "page-table-based virtualization (PVM)";
+        return "page-table-based virtualization (PVM), which needs no VT-x or SVM";
     default:
         return "unknown kind of virtualization";
     }
 }
 
-static void print_driver(const hl_driver_info *info)
+/* Under Hyper-V its own systems look like virtual machines, too. */
+static const char *nesting_text(const hl_driver_info *info, const struct machine *machine)
+{
+    if (strcmp(info->name, "kvm") != 0)
+        return "";
+    return machine->is_virtual ? ", nested in a virtual machine" : ", not nested";
+}
+
+static void print_driver(const hl_driver_info *info, const struct machine *machine)
 {
     bool usable = info->status == HL_OK;
     print_finding(usable ? "ok" : "no", info->name, "%s", info->detail);
     if (!usable)
         return;
-    print_finding("", "", "%s; system calls arrive in %s mode", virtualization_text(info),
+    print_finding("", "", "%s%s", virtualization_text(info, machine), nesting_text(info, machine));
+    print_finding("", "", "system calls arrive in %s mode",
                   info->syscall_stays_in_user_mode ? "user" : "supervisor");
     print_finding("", "", "up to %" PRIu32 " processors and %" PRIu32 " memory slots in a VM",
                   info->vcpus_max, info->memory_slots_max);
     for (size_t i = 0; i < CAPABILITY_COUNT; i++)
-        print_finding(info->capabilities & capabilities[i].bit ? "ok" : "no", capabilities[i].name,
-                      "%s", capabilities[i].meaning);
+        print_finding("", "", "%-3s %-15s %s",
+                      info->capabilities & capabilities[i].bit ? "ok" : "no", capabilities[i].name,
+                      capabilities[i].meaning);
 }
 
-static void print_device(const struct machine *machine)
+#define ADVICE_LINES 4
+
+static const struct advice {
+    const char *driver, *denied, *missing[ADVICE_LINES];
+} advices[] = {
+    {"kvm",
+     "sudo usermod -aG kvm \"$USER\", then log in again",
+     {"load the module (modprobe kvm_intel or kvm_amd);",
+      "on a physical machine enable virtualization in the firmware,",
+      "on a virtual one ask for nested virtualization,", "in a container pass --device /dev/kvm"}},
+    {"mshv",
+     "sudo setfacl -m u:\"$USER\":rw /dev/mshv (until the next start)",
+     {"it is there where Linux is the root partition of Hyper-V,",
+      "from Linux 6.15 with the module mshv_root (modprobe);",
+      "in a container pass --device /dev/mshv"}},
+};
+
+static const struct advice *advice_about(const struct device *device)
 {
-    switch (machine->kvm_device) {
+    const struct advice *advice = advices;
+    while (strcmp(advice->driver, device->driver) != 0)
+        advice++;
+    return advice;
+}
+
+/* It matters where no hypervisor can be used. */
+static void print_missing_device(const struct device *device, bool urgent)
+{
+    const struct advice *advice = advice_about(device);
+    print_finding(urgent ? "no" : "--", device->path, "does not exist%s", urgent ? ":" : "");
+    for (size_t i = 0; urgent && i < ADVICE_LINES && advice->missing[i]; i++)
+        print_finding("", "", "%s", advice->missing[i]);
+}
+
+static void print_device(const struct device *device, bool urgent)
+{
+    switch (device->state) {
     case DEVICE_USABLE:
-        print_finding("ok", "/dev/kvm", "can be opened");
+        print_finding("ok", device->path, "can be opened");
         break;
     case DEVICE_MISSING:
-        print_finding("no", "/dev/kvm",
-                      "does not exist: load the module (modprobe kvm_intel or "
-                      "kvm_amd); on a");
-        print_finding("", "",
-                      "physical machine enable virtualization in the firmware, on a virtual "
-                      "one ask for");
-        print_finding("", "", "nested virtualization, in a container pass --device /dev/kvm");
+        print_missing_device(device, urgent);
         break;
     case DEVICE_DENIED:
-        print_finding("no", "/dev/kvm",
-                      "no permission: sudo usermod -aG kvm \"$USER\", then log in "
-                      "again");
+        print_finding("no", device->path, "no permission: %s", advice_about(device)->denied);
         break;
     case DEVICE_BROKEN:
-        print_finding("no", "/dev/kvm", "cannot be opened: %s", strerror(machine->kvm_error));
-        break;
-    case DEVICE_NONE:
+        print_finding("no", device->path, "cannot be opened: %s", strerror(device->error));
         break;
     }
 }
@@ -165,10 +201,13 @@ static void print_text(const struct findings *findings)
 {
     printf("hyperlight %s\n\nMachine\n", hl_version());
     print_machine(&findings->machine);
-    print_device(&findings->machine);
+    for (unsigned i = 0; i < findings->machine.device_count; i++)
+        print_device(&findings->machine.devices[i], !findings->usable);
     printf("\nHypervisors\n");
     for (size_t i = 0; i < findings->driver_count; i++)
-        print_driver(&findings->drivers[i]);
+        print_driver(&findings->drivers[i], &findings->machine);
+    for (const struct foreign_driver *other = machine_foreign_drivers; other->name; other++)
+        print_finding("--", other->name, "is for %s", other->system);
     printf("\n%s\n", findings->usable ? "Programs run here. Try: hyperlight run PROGRAM"
                                       : "Programs cannot run here until a hypervisor can be used.");
 }
@@ -200,15 +239,24 @@ static json_t *processor_json(const struct machine *machine)
                      machine->has_fsgsbase, "virtual", machine->is_virtual);
 }
 
+/* The state of each file that a driver needs: {"/dev/kvm": "usable"}. */
+static json_t *devices_json(const struct machine *machine)
+{
+    static const char *const states[] = {"usable", "missing", "denied", "broken"};
+    json_t *devices = json_object();
+    for (unsigned i = 0; i < machine->device_count; i++)
+        json_object_set_new(devices, machine->devices[i].path,
+                            json_string(states[machine->devices[i].state]));
+    return devices;
+}
+
 static json_t *machine_json(const struct machine *machine)
 {
-    static const char *const states[] = {"usable", "missing", "denied", "broken", "none"};
-    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:s}", "system", machine->system, "kernel",
-                     machine->release, "architecture", machine->architecture,
-                     "processor", processor_json(machine), "memory_total",
-                     (json_int_t)machine->memory_total, "memory_available",
-                     (json_int_t)machine->memory_available, "descriptors_max",
-                     (json_int_t)machine->files_max, "kvm_device", states[machine->kvm_device]);
+    return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:o}", "system", machine->system,
+                     "kernel", machine->release, "architecture", machine->architecture, "processor",
+                     processor_json(machine), "memory_total", (json_int_t)machine->memory_total,
+                     "memory_available", (json_int_t)machine->memory_available, "descriptors_max",
+                     (json_int_t)machine->files_max, "devices", devices_json(machine));
 }
 
 static bool print_json(const struct findings *findings)

@@ -5,8 +5,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* State of the device file that the KVM driver needs; this system may have no such files. */
-enum device_state { DEVICE_USABLE, DEVICE_MISSING, DEVICE_DENIED, DEVICE_BROKEN, DEVICE_NONE };
+enum device_state { DEVICE_USABLE, DEVICE_MISSING, DEVICE_DENIED, DEVICE_BROKEN };
+
+/* A file that a driver needs. */
+struct device {
+    const char *path, *driver; /* Static. */
+    enum device_state state;
+    int error; /* errno of opening it. */
+};
+
+/* A driver that this system has no use for. */
+struct foreign_driver {
+    const char *name, *system;
+};
+
+#define DEVICES_MAX 2
 
 struct machine {
     char system[64]; /* Name of the operating system. */
@@ -24,9 +37,12 @@ struct machine {
     uint64_t memory_available;
     uint64_t files_max; /* Soft limit of open descriptors; 0 if there is none. */
     uint64_t files_hard_max;
-    enum device_state kvm_device;
-    int kvm_error; /* errno of opening it. */
+    struct device devices[DEVICES_MAX];
+    unsigned device_count;
 };
+
+/* The drivers of other systems, up to a name of NULL. */
+extern const struct foreign_driver machine_foreign_drivers[];
 
 void machine_examine(struct machine *machine);
 

@@ -83,17 +83,20 @@ static void examine_system(struct machine *machine)
     }
 }
 
-static void examine_device(struct machine *machine)
+const struct foreign_driver machine_foreign_drivers[] = {{"whp", "Windows"}, {NULL, NULL}};
+
+static void examine_device(struct machine *machine, const char *path, const char *driver)
 {
-    int device = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    machine->kvm_error = device < 0 ? errno : 0;
-    machine->kvm_device = DEVICE_USABLE;
-    if (device >= 0)
-        close(device);
-    else if (errno == ENOENT)
-        machine->kvm_device = DEVICE_MISSING;
+    struct device *device = &machine->devices[machine->device_count++];
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    *device = (struct device){.path = path, .driver = driver, .error = descriptor < 0 ? errno : 0};
+    if (descriptor >= 0)
+        close(descriptor);
+    else if (device->error == ENOENT)
+        device->state = DEVICE_MISSING;
     else
-        machine->kvm_device = errno == EACCES || errno == EPERM ? DEVICE_DENIED : DEVICE_BROKEN;
+        device->state =
+            device->error == EACCES || device->error == EPERM ? DEVICE_DENIED : DEVICE_BROKEN;
 }
 
 void machine_examine(struct machine *machine)
@@ -102,5 +105,6 @@ void machine_examine(struct machine *machine)
     examine_system(machine);
     examine_processor(machine);
     examine_memory(machine);
-    examine_device(machine);
+    examine_device(machine, "/dev/kvm", "kvm");
+    examine_device(machine, "/dev/mshv", "mshv");
 }

@@ -8,6 +8,9 @@
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
+const struct foreign_driver machine_foreign_drivers[] = {
+    {"kvm", "Linux"}, {"mshv", "Linux"}, {NULL, NULL}};
+
 static void examine_processor(struct machine *machine)
 {
     unsigned a, b, c, d, words[12] = {0};
@@ -47,7 +50,6 @@ void machine_examine(struct machine *machine)
 {
     MEMORYSTATUSEX memory = {.dwLength = sizeof memory};
     memset(machine, 0, sizeof *machine);
-    machine->kvm_device = DEVICE_NONE;
     examine_system(machine);
     examine_processor(machine);
     if (GlobalMemoryStatusEx(&memory)) {

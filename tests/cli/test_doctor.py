@@ -10,7 +10,7 @@ DRIVER = {"name": str, "usable": bool, "status": str, "detail": str, "virtualiza
           "syscall_stays_in_user_mode": bool, "api_version": int, "tsc_khz": int, "vcpus_max": int,
           "memory_slots_max": int, "capabilities": list}
 MACHINE = {"system": str, "kernel": str, "architecture": str, "processor": dict, "memory_total": int,
-           "memory_available": int, "descriptors_max": int, "kvm_device": str}
+           "memory_available": int, "descriptors_max": int, "devices": dict}
 PROCESSOR = {"model": str, "vmx": bool, "svm": bool, "smep": bool, "smap": bool, "umip": bool,
              "fsgsbase": bool, "virtual": bool}
 
@@ -35,7 +35,8 @@ def test_json_is_about_this_machine(tool):
     assert machine["kernel"] == platform.release()
     assert machine["architecture"] == platform.machine()
     assert 0 < machine["memory_available"] <= machine["memory_total"]
-    assert machine["kvm_device"] == "missing" or os.path.exists("/dev/kvm")
+    for path in ("/dev/kvm", "/dev/mshv"):
+        assert machine["devices"][path] == "missing" or os.path.exists(path)
 
 
 def test_usable_driver_says_what_it_is(tool):
