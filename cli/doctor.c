@@ -121,40 +121,7 @@ static void print_driver(const hl_driver_info *info, const struct machine *machi
                       capabilities[i].meaning);
 }
 
-#define ADVICE_LINES 4
-
-static const struct advice {
-    const char *driver, *denied, *missing[ADVICE_LINES];
-} advices[] = {
-    {"kvm",
-     "sudo usermod -aG kvm \"$USER\", then log in again",
-     {"load the module (modprobe kvm_intel or kvm_amd);",
-      "on a physical machine enable virtualization in the firmware,",
-      "on a virtual one ask for nested virtualization,", "in a container pass --device /dev/kvm"}},
-    {"mshv",
-     "sudo setfacl -m u:\"$USER\":rw /dev/mshv (until the next start)",
-     {"it is there where Linux is the root partition of Hyper-V,",
-      "from Linux 6.15 with the module mshv_root (modprobe);",
-      "in a container pass --device /dev/mshv"}},
-};
-
-static const struct advice *advice_about(const struct device *device)
-{
-    const struct advice *advice = advices;
-    while (strcmp(advice->driver, device->driver) != 0)
-        advice++;
-    return advice;
-}
-
-/* It matters where no hypervisor can be used. */
-static void print_missing_device(const struct device *device, bool urgent)
-{
-    const struct advice *advice = advice_about(device);
-    print_finding(urgent ? "no" : "--", device->path, "does not exist%s", urgent ? ":" : "");
-    for (size_t i = 0; urgent && i < ADVICE_LINES && advice->missing[i]; i++)
-        print_finding("", "", "%s", advice->missing[i]);
-}
-
+/* What to do about one that cannot be used, its driver says. One that is missing matters where no hypervisor can be used. */
 static void print_device(const struct device *device, bool urgent)
 {
     switch (device->state) {
@@ -162,10 +129,10 @@ static void print_device(const struct device *device, bool urgent)
         print_finding("ok", device->path, "can be opened");
         break;
     case DEVICE_MISSING:
-        print_missing_device(device, urgent);
+        print_finding(urgent ? "no" : "--", device->path, "does not exist");
         break;
     case DEVICE_DENIED:
-        print_finding("no", device->path, "no permission: %s", advice_about(device)->denied);
+        print_finding("no", device->path, "no permission");
         break;
     case DEVICE_BROKEN:
         print_finding("no", device->path, "cannot be opened: %s", strerror(device->error));

@@ -9,7 +9,7 @@ enum device_state { DEVICE_USABLE, DEVICE_MISSING, DEVICE_DENIED, DEVICE_BROKEN 
 
 /* A file that a driver needs. */
 struct device {
-    const char *path, *driver; /* Static. */
+    const char *path; /* Static. */
     enum device_state state;
     int error; /* errno of opening it. */
 };

@@ -85,11 +85,11 @@ static void examine_system(struct machine *machine)
 
 const struct foreign_driver machine_foreign_drivers[] = {{"whp", "Windows"}, {NULL, NULL}};
 
-static void examine_device(struct machine *machine, const char *path, const char *driver)
+static void examine_device(struct machine *machine, const char *path)
 {
     struct device *device = &machine->devices[machine->device_count++];
     int descriptor = open(path, O_RDWR | O_CLOEXEC);
-    *device = (struct device){.path = path, .driver = driver, .error = descriptor < 0 ? errno : 0};
+    *device = (struct device){.path = path, .error = descriptor < 0 ? errno : 0};
     if (descriptor >= 0)
         close(descriptor);
     else if (device->error == ENOENT)
@@ -105,6 +105,6 @@ void machine_examine(struct machine *machine)
     examine_system(machine);
     examine_processor(machine);
     examine_memory(machine);
-    examine_device(machine, "/dev/kvm", "kvm");
-    examine_device(machine, "/dev/mshv", "mshv");
+    examine_device(machine, "/dev/kvm");
+    examine_device(machine, "/dev/mshv");
 }
