@@ -79,8 +79,9 @@ void hl__hyperv_system_to(const struct hl__system_state *from, union hl__hyperv_
 void hl__hyperv_system_from(const union hl__hyperv_value *from, struct hl__system_state *to);
 
 /* The components of vector state that vCPUs get: what the processor has of those that fit into
- * HL__VECTOR_STATE_SIZE. */
-uint64_t hl__hyperv_xcr0(void);
+ * HL__VECTOR_STATE_SIZE. Hyper-V may keep some of them from VMs: attempt 0, 1, ... is what to try
+ * then, 0 means that nothing is left to try. */
+uint64_t hl__hyperv_xcr0(unsigned attempt);
 
 /* The most that a processor has in the compacted format, AMX included, in pages. */
 #define HL__HYPERV_VECTOR_SIZE (4 * HL__HYPERV_PAGE_SIZE)

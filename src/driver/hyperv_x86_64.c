@@ -15,6 +15,8 @@
 
 #define XCR0_LEAF 0xd
 #define XCR0_X87_SSE 0x3ull
+#define XCR0_AVX 0x4ull
+#define XCR0_AVX512 0xe0ull
 /* Components that fit into HL__VECTOR_STATE_SIZE: all up to PKRU, not AMX. */
 #define XCR0_USABLE 0x2ffull
 
@@ -159,12 +161,15 @@ void hl__hyperv_system_from(const union hl__hyperv_value *from, struct hl__syste
 
 /* Vector state */
 
-uint64_t hl__hyperv_xcr0(void)
+uint64_t hl__hyperv_xcr0(unsigned attempt)
 {
-    uint32_t eax, ebx, ecx, edx;
-    if (!__get_cpuid_count(XCR0_LEAF, 0, &eax, &ebx, &ecx, &edx))
-        return XCR0_X87_SSE;
-    return (((uint64_t)edx << 32 | eax) & XCR0_USABLE) | XCR0_X87_SSE;
+    static const uint64_t wishes[] = {XCR0_USABLE, XCR0_X87_SSE | XCR0_AVX | XCR0_AVX512,
+                                      XCR0_X87_SSE | XCR0_AVX, XCR0_X87_SSE};
+    uint32_t eax = 0, ebx, ecx, edx;
+    if (attempt >= sizeof wishes / sizeof *wishes)
+        return 0;
+    (void)__get_cpuid_count(XCR0_LEAF, 0, &eax, &ebx, &ecx, &edx);
+    return (eax & wishes[attempt]) | XCR0_X87_SSE;
 }
 
 /* One component of the XSAVE area, as CPUID tells. */

@@ -160,7 +160,7 @@ static void mshv_vm_destroy(void *state)
 static hl_status mshv_vm_create(void *state, uint32_t vcpu_count, uint64_t *counter, hl_error *err)
 {
     struct mshv_vm *vm = state;
-    struct mshv_create_partition request = {0};
+    struct mshv_create_partition request = {.flags = MSHV_PARTITION_LARGE_PAGES};
     (void)vcpu_count;
     *vm = (struct mshv_vm){.counter = counter,
                            .memory = {.map = mshv_slot_map,

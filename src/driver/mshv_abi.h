@@ -20,9 +20,11 @@
 #define MSHV_MAGIC 0xb8
 
 struct mshv_create_partition {
-    uint64_t flags; /* none: no local APIC, so that HLT exits */
+    uint64_t flags; /* MSHV_PARTITION_*; no local APIC, so that HLT exits */
     uint64_t isolation;
 };
+/* The kernel maps large pages of the host as such, which a partition must allow. */
+#define MSHV_PARTITION_LARGE_PAGES 0x4
 #define MSHV_CREATE_PARTITION _IOW(MSHV_MAGIC, 0x00, struct mshv_create_partition)
 
 #define MSHV_INITIALIZE_PARTITION _IO(MSHV_MAGIC, 0x00)
@@ -126,8 +128,8 @@ struct mshv_set_registers {
 #define MSHV_REGISTER_ACTIVITY_STATE 0x00000004
 #define MSHV_REGISTER_PENDING_INTERRUPTION 0x00010002
 #define MSHV_REGISTER_INTERRUPT_STATE 0x00010003
-#define MSHV_REGISTER_PENDING_EVENT 0x00010004
-#define MSHV_REGISTER_RAX 0x00020000 /* then as enum hl__hyperv_general */
+#define MSHV_REGISTER_PENDING_EVENT 0x00010004 /* and one more */
+#define MSHV_REGISTER_RAX 0x00020000           /* then as enum hl__hyperv_general */
 #define MSHV_REGISTER_CR0 0x00040000
 #define MSHV_REGISTER_CR2 0x00040001
 #define MSHV_REGISTER_CR3 0x00040002

@@ -33,6 +33,7 @@ struct mshv_vcpu {
     struct hl__cpu_state state;
 
     struct hl__hyperv_unfinished unfinished;
+    uint64_t exit_rip, exit_rax; /* registers that `unfinished` changes */
     /* A kick that no run has answered yet. Set on the vCPU's own thread by a signal handler. */
     volatile sig_atomic_t kicked;
 };
@@ -47,6 +48,9 @@ hl_status hl__mshv_registers_set(struct mshv_vcpu *vcpu, const uint32_t *names,
                                  hl_error *err);
 hl_status hl__mshv_registers_get(struct mshv_vcpu *vcpu, const uint32_t *names,
                                  union hl__hyperv_value *values, uint32_t count, hl_error *err);
+
+/* Whether the shared page has the registers of the vCPU. */
+bool hl__mshv_page_is_valid(const struct mshv_vcpu *vcpu);
 
 /* Sets a property of a partition; 0 or an errno. */
 int hl__mshv_property_set(struct mshv_vm *vm, uint32_t code, uint64_t value);

@@ -26,9 +26,9 @@ static const uint32_t system_names[HL__HYPERV_SYSTEM_COUNT] = {
 };
 
 /* All that can be pending; each is nothing if it is 0. */
-static const uint32_t event_names[] = {MSHV_REGISTER_PENDING_INTERRUPTION,
-                                       MSHV_REGISTER_INTERRUPT_STATE, MSHV_REGISTER_PENDING_EVENT,
-                                       MSHV_REGISTER_ACTIVITY_STATE};
+static const uint32_t event_names[] = {
+    MSHV_REGISTER_PENDING_INTERRUPTION, MSHV_REGISTER_INTERRUPT_STATE, MSHV_REGISTER_PENDING_EVENT,
+    MSHV_REGISTER_PENDING_EVENT + 1, MSHV_REGISTER_ACTIVITY_STATE};
 enum { EVENT_COUNT = sizeof event_names / sizeof *event_names };
 
 /* Creation */
@@ -57,11 +57,18 @@ static hl_status mshv_vcpu_set_birth_state(struct mshv_vcpu *vcpu,
 {
     static const uint32_t names[] = {MSHV_REGISTER_XFEM, MSHV_REGISTER_STAR, MSHV_REGISTER_LSTAR,
                                      MSHV_REGISTER_SYSCALL_MASK};
-    const union hl__hyperv_value values[] = {{.words = {hl__hyperv_xcr0()}},
-                                             {.words = {setup->star}},
-                                             {.words = {setup->lstar}},
-                                             {.words = {setup->syscall_mask}}};
-    return hl__mshv_registers_set(vcpu, names, values, sizeof names / sizeof *names, err);
+    union hl__hyperv_value values[] = {{.words = {0}},
+                                       {.words = {setup->star}},
+                                       {.words = {setup->lstar}},
+                                       {.words = {setup->syscall_mask}}};
+    hl_status status = HL_SYSTEM;
+    for (unsigned attempt = 0; status == HL_SYSTEM; attempt++) {
+        values[0].number = hl__hyperv_xcr0(attempt);
+        if (!values[0].number)
+            break;
+        status = hl__mshv_registers_set(vcpu, names, values, sizeof names / sizeof *names, err);
+    }
+    return status;
 }
 
 hl_status hl__mshv_vcpu_create(void *vm_state, void *state, uint32_t index,
@@ -90,8 +97,7 @@ void hl__mshv_vcpu_destroy(void *state)
 
 /* Registers */
 
-/* Whether the shared page has the registers of the vCPU. */
-static bool mshv_page_is_valid(const struct mshv_vcpu *vcpu)
+bool hl__mshv_page_is_valid(const struct mshv_vcpu *vcpu)
 {
     return vcpu->page->is_valid && vcpu->page->version == MSHV_REGISTER_PAGE_VERSION;
 }
@@ -100,7 +106,7 @@ static hl_status mshv_general_get(struct mshv_vcpu *vcpu, struct hl__general_sta
                                   hl_error *err)
 {
     uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
-    if (mshv_page_is_valid(vcpu)) {
+    if (hl__mshv_page_is_valid(vcpu)) {
         for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
             numbers[i] = vcpu->page->general[i];
     } else {
@@ -170,20 +176,6 @@ void hl__mshv_state_set(void *state, uint32_t groups, const struct hl__cpu_state
     vcpu->waiting |= groups & (HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS);
 }
 
-hl_status hl__mshv_retire(void *state, hl_error *err)
-{
-    struct mshv_vcpu *vcpu = state;
-    if (vcpu->unfinished.length == 0)
-        return HL_OK;
-    struct hl__cpu_state now;
-    hl_status status = hl__mshv_state_get(vcpu, HL__STATE_GENERAL, &now, err);
-    if (status != HL_OK)
-        return status;
-    hl__hyperv_finish(&vcpu->unfinished, &now.general.rip, &now.general.rax);
-    hl__mshv_state_set(vcpu, HL__STATE_GENERAL, &now);
-    return HL_OK;
-}
-
 /* Registers for one hypercall. */
 struct batch {
     uint32_t count;
@@ -191,20 +183,55 @@ struct batch {
     union hl__hyperv_value values[MSHV_REGISTERS_MAX];
 };
 
+static void batch_add(struct batch *batch, uint32_t name, uint64_t value)
+{
+    batch->names[batch->count] = name;
+    batch->values[batch->count] = (union hl__hyperv_value){.words = {value}};
+    batch->count++;
+}
+
+/* A general register: by the shared page if it can be, which is told with `dirty`. */
+static void mshv_send_number(struct mshv_vcpu *vcpu, struct batch *batch, unsigned index,
+                             uint64_t value, uint32_t dirty)
+{
+    if (!hl__mshv_page_is_valid(vcpu)) {
+        batch_add(batch, MSHV_REGISTER_RAX + index, value);
+        return;
+    }
+    vcpu->page->general[index] = value;
+    vcpu->page->dirty |= dirty;
+}
+
+static void mshv_finish(struct mshv_vcpu *vcpu, struct batch *batch)
+{
+    uint64_t rip = vcpu->exit_rip, rax = vcpu->exit_rax;
+    hl__hyperv_finish(&vcpu->unfinished, &rip, &rax);
+    mshv_send_number(vcpu, batch, HL__HYPERV_RIP, rip, MSHV_DIRTY_INSTRUCTION_POINTER);
+    if (vcpu->unfinished.read_size)
+        mshv_send_number(vcpu, batch, HL__HYPERV_RAX, rax, MSHV_DIRTY_GENERAL);
+}
+
+hl_status hl__mshv_retire(void *state, hl_error *err)
+{
+    struct mshv_vcpu *vcpu = state;
+    struct batch batch;
+    batch.count = 0;
+    if (vcpu->unfinished.length == 0)
+        return HL_OK;
+    mshv_finish(vcpu, &batch);
+    hl_status status = hl__mshv_registers_set(vcpu, batch.names, batch.values, batch.count, err);
+    if (status == HL_OK)
+        vcpu->unfinished = (struct hl__hyperv_unfinished){0};
+    return status;
+}
+
 static void mshv_send_general(struct mshv_vcpu *vcpu, struct batch *batch)
 {
     uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
     hl__hyperv_general_to(&vcpu->state.general, numbers);
-    if (!mshv_page_is_valid(vcpu)) {
-        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++, batch->count++) {
-            batch->names[batch->count] = MSHV_REGISTER_RAX + i;
-            batch->values[batch->count] = (union hl__hyperv_value){.words = {numbers[i]}};
-        }
-        return;
-    }
     for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
-        vcpu->page->general[i] = numbers[i];
-    vcpu->page->dirty |= MSHV_DIRTY_GENERAL | MSHV_DIRTY_INSTRUCTION_POINTER | MSHV_DIRTY_FLAGS;
+        mshv_send_number(vcpu, batch, i, numbers[i],
+                         MSHV_DIRTY_GENERAL | MSHV_DIRTY_INSTRUCTION_POINTER | MSHV_DIRTY_FLAGS);
 }
 
 static void mshv_send_system(const struct mshv_vcpu *vcpu, struct batch *batch)
@@ -221,7 +248,7 @@ static void mshv_send_no_events(struct batch *batch)
     batch->count += EVENT_COUNT;
 }
 
-/* Hands over the registers that wait. */
+/* Hands over the registers that wait, and what is left of an instruction. */
 static hl_status mshv_send(struct mshv_vcpu *vcpu, hl_error *err)
 {
     _Static_assert(HL__HYPERV_GENERAL_COUNT + HL__HYPERV_SYSTEM_COUNT + EVENT_COUNT <=
@@ -229,6 +256,8 @@ static hl_status mshv_send(struct mshv_vcpu *vcpu, hl_error *err)
                    "all fit into one hypercall");
     struct batch batch;
     batch.count = 0;
+    if (vcpu->unfinished.length)
+        mshv_finish(vcpu, &batch);
     if (vcpu->waiting & HL__STATE_GENERAL)
         mshv_send_general(vcpu, &batch);
     if (vcpu->waiting & HL__STATE_SYSTEM)
@@ -238,8 +267,10 @@ static hl_status mshv_send(struct mshv_vcpu *vcpu, hl_error *err)
     hl_status status = HL_OK;
     if (batch.count)
         status = hl__mshv_registers_set(vcpu, batch.names, batch.values, batch.count, err);
-    if (status == HL_OK)
+    if (status == HL_OK) {
         vcpu->waiting = 0;
+        vcpu->unfinished = (struct hl__hyperv_unfinished){0};
+    }
     return status;
 }
 
@@ -272,11 +303,14 @@ static void mshv_decode_port(struct mshv_vcpu *vcpu, const void *message, struct
         exit->kind = HL__EXIT_DOORBELL;
         exit->value = (uint32_t)port.rax;
     }
-    if (!is_string)
-        vcpu->unfinished = (struct hl__hyperv_unfinished){
-            .length = port.head.instruction_length & MSHV_INSTRUCTION_LENGTH,
-            .read_size = exit->is_write ? 0 : (uint8_t)exit->size,
-        };
+    if (is_string)
+        return;
+    vcpu->exit_rip = port.head.rip;
+    vcpu->exit_rax = port.rax;
+    vcpu->unfinished = (struct hl__hyperv_unfinished){
+        .length = port.head.instruction_length & MSHV_INSTRUCTION_LENGTH,
+        .read_size = exit->is_write ? 0 : (uint8_t)exit->size,
+    };
 }
 
 static void mshv_decode_memory(const void *message, struct hl__exit *exit)
@@ -316,9 +350,7 @@ hl_status hl__mshv_run(void *state, struct hl__exit *exit, hl_error *err)
 {
     struct mshv_vcpu *vcpu = state;
     struct mshv_run_vp request;
-    hl_status status = hl__mshv_retire(vcpu, err);
-    if (status == HL_OK && vcpu->waiting)
-        status = mshv_send(vcpu, err);
+    hl_status status = mshv_send(vcpu, err);
     if (status != HL_OK)
         return status;
     if (vcpu->kicked) {

@@ -75,22 +75,36 @@ static hl_status whp_registers_get(const struct whp_vcpu *vcpu, struct batch *ba
 
 /* Creation */
 
+/* What it has from birth: vector state and the MSRs of `syscall`. */
+static hl_status whp_vcpu_set_birth_state(const struct whp_vcpu *vcpu,
+                                          const struct hl__vcpu_setup *setup, hl_error *err)
+{
+    hl_status status = HL_SYSTEM;
+    for (unsigned attempt = 0; status == HL_SYSTEM; attempt++) {
+        struct batch batch = {.count = 0};
+        uint64_t xcr0 = hl__hyperv_xcr0(attempt);
+        if (!xcr0)
+            break;
+        batch_add(&batch, WHvX64RegisterXCr0, xcr0);
+        batch_add(&batch, WHvX64RegisterStar, setup->star);
+        batch_add(&batch, WHvX64RegisterLstar, setup->lstar);
+        batch_add(&batch, WHvX64RegisterSfmask, setup->syscall_mask);
+        status = whp_registers_set(vcpu, &batch, err);
+    }
+    return status;
+}
+
 hl_status hl__whp_vcpu_create(void *vm_state, void *state, uint32_t index,
                               const struct hl__vcpu_setup *setup, hl_error *err)
 {
     const struct whp_vm *vm = vm_state;
     struct whp_vcpu *vcpu = state;
-    struct batch batch = {.count = 0};
     *vcpu = (struct whp_vcpu){.partition = vm->partition, .index = index, .counter = vm->counter};
     HRESULT result = whp->WHvCreateVirtualProcessor(vm->partition, index, 0);
     (*vcpu->counter)++;
     if (result != S_OK)
         return hl__whp_error(err, result, "WHvCreateVirtualProcessor", "cannot create a vCPU");
-    batch_add(&batch, WHvX64RegisterXCr0, hl__hyperv_xcr0());
-    batch_add(&batch, WHvX64RegisterStar, setup->star);
-    batch_add(&batch, WHvX64RegisterLstar, setup->lstar);
-    batch_add(&batch, WHvX64RegisterSfmask, setup->syscall_mask);
-    hl_status status = whp_registers_set(vcpu, &batch, err);
+    hl_status status = whp_vcpu_set_birth_state(vcpu, setup, err);
     if (status != HL_OK)
         hl__whp_vcpu_destroy(vcpu);
     return status;
