@@ -27,7 +27,12 @@ enum engine_result {
 
 /* VMs */
 
-enum engine_access { ENGINE_READ = 1, ENGINE_WRITE = 2, ENGINE_EXECUTE = 4 };
+enum engine_access {
+    ENGINE_READ = 1,
+    ENGINE_WRITE = 2,
+    ENGINE_EXECUTE = 4,
+    ENGINE_TRACKED = 8 /* for whoever asks */
+};
 
 /* A range of guest-physical memory; of size 0 if the slot is free. */
 struct engine_slot {

@@ -6,7 +6,9 @@
  * that mmap() needs no help. Every other call of the program goes to the kernel untouched.
  *
  * Environment: MSHV_DOUBLE_HIDE_KVM=1 has the program find no /dev/kvm; MSHV_DOUBLE_TRACE=1 prints
- * what happens; MSHV_DOUBLE_DEPOSIT=N makes every Nth hypercall stop halfway for want of memory.
+ * what happens; MSHV_DOUBLE_DEPOSIT=N makes every Nth hypercall stop halfway for want of memory;
+ * MSHV_DOUBLE_BARE=1 never has a page of registers, keeps newer vector state from guests, and has
+ * more vector state than fits into a page, as with AMX.
  */
 #define _GNU_SOURCE
 #include "mshv_double.h"
@@ -52,6 +54,14 @@ bool deposit_is_due(void)
     }
     unsigned every = (unsigned)atomic_load(&interval);
     return every && atomic_fetch_add(&count, 1) % every == every - 1;
+}
+
+bool is_bare(void)
+{
+    static atomic_int known; /* 1: no, 2: yes */
+    if (!atomic_load(&known))
+        atomic_store(&known, getenv("MSHV_DOUBLE_BARE") ? 2 : 1);
+    return atomic_load(&known) == 2;
 }
 
 /* Descriptors */

@@ -37,6 +37,9 @@ void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Whether this request is one that Hyper-V has no memory for: every Nth of MSHV_DOUBLE_DEPOSIT=N. */
 bool deposit_is_due(void);
 
+/* Whether Hyper-V gives its programs less than usual: MSHV_DOUBLE_BARE. */
+bool is_bare(void);
+
 /* Takes what the program changed in the page of registers; fills the page in. */
 void register_page_take(struct vp *vp);
 void register_page_fill(struct vp *vp);

@@ -143,6 +143,7 @@ static unsigned call_get_registers(struct call *call)
 
 static unsigned call_set_registers(struct call *call)
 {
+    enum { REGISTER_XCR0 = 0x40005, XCR0_AVX = 7 };
     struct named_value {
         uint32_t name, reserved;
         uint64_t reserved2;
@@ -154,7 +155,9 @@ static unsigned call_set_registers(struct call *call)
     register_page_take(call->target);
     for (; call->done < call->wanted && !status; call->done += !status) {
         memcpy(&named, call->input.bytes + 16 + call->done * sizeof named, sizeof named);
-        status = status_of(engine_set(call->target->engine, named.name, &named.value));
+        status = is_bare() && named.name == REGISTER_XCR0 && named.value.word[0] > XCR0_AVX
+                     ? STATUS_BAD_REGISTER_VALUE
+                     : status_of(engine_set(call->target->engine, named.name, &named.value));
         if (status)
             trace("register %x: status %x", named.name, status);
     }

@@ -27,7 +27,7 @@ void register_page_take(struct vp *vp)
     struct kvm_run *run = vp->engine->run;
     struct kvm_regs *regs = &run->s.regs.regs;
     union engine_value value;
-    uint32_t dirty = page->dirty;
+    uint32_t dirty = page->is_valid ? page->dirty : 0;
     for (unsigned i = 0; dirty & DIRTY_GENERAL && i < 16; i++)
         *general_at(regs, i) = page->general[i];
     if (dirty & DIRTY_RIP)
@@ -69,7 +69,7 @@ void register_page_fill(struct vp *vp)
             page->control[i] = value.word[0];
         }
     page->version = 1;
-    page->is_valid = 1;
+    page->is_valid = !is_bare();
     page->dirty = 0;
 }
 
@@ -197,7 +197,10 @@ static int state_xsave(struct vp *vp, uint8_t *buffer, bool is_write)
 
 int mshv_state(struct vp *vp, struct state_request *request, bool is_write)
 {
-    uint32_t size = request->type == STATE_TIMERS ? (uint32_t)STATE_TIMERS_SIZE : PAGE_BYTES;
+    enum { BARE_XSAVE_SIZE = 11008 };
+    uint32_t size = request->type == STATE_TIMERS               ? (uint32_t)STATE_TIMERS_SIZE
+                    : request->type == STATE_XSAVE && is_bare() ? (uint32_t)BARE_XSAVE_SIZE
+                                                                : PAGE_BYTES;
     uint32_t given = request->size;
     uint8_t *buffer = (uint8_t *)(uintptr_t)request->buffer;
     if (request->type >= STATE_COUNT ||

@@ -135,7 +135,7 @@ EXPORTED WHvSetPartitionProperty(WHV_PARTITION_HANDLE handle, WHV_PARTITION_PROP
 {
     struct partition *partition = partition_find(handle);
     uint64_t value = 0;
-    if (!partition || !buffer)
+    if (!partition || !buffer || size < sizeof(UINT32))
         return E_INVALIDARG;
     memcpy(&value, buffer, size < sizeof value ? size : sizeof value);
     bool early = code == WHvPartitionPropertyCodeProcessorCount ||
@@ -209,7 +209,8 @@ static HRESULT map(const struct partition *partition, void *host, uint64_t addre
         return E_VP_STATE;
     unsigned access = (flags & WHvMapGpaRangeFlagRead ? ENGINE_READ : 0) |
                       (flags & WHvMapGpaRangeFlagWrite ? ENGINE_WRITE : 0) |
-                      (flags & WHvMapGpaRangeFlagExecute ? ENGINE_EXECUTE : 0);
+                      (flags & WHvMapGpaRangeFlagExecute ? ENGINE_EXECUTE : 0) |
+                      (flags & WHvMapGpaRangeFlagTrackDirtyPages ? ENGINE_TRACKED : 0);
     enum engine_result result = engine_map(partition->engine, address, size, host, access);
     trace("map %llx, %llx bytes at %p: %d", (unsigned long long)address, (unsigned long long)size,
           host, result);
@@ -346,8 +347,12 @@ EXPORTED WHvQueryGpaRangeDirtyBitmap(WHV_PARTITION_HANDLE handle,
 {
     const struct partition *partition = partition_find(handle);
     uint64_t pages = size / PAGE_BYTES;
-    if (!partition || !partition->engine || (address | size) % PAGE_BYTES)
+    struct engine_slot slot;
+    if (!partition || !partition->engine || (address | size) % PAGE_BYTES || (uintptr_t)bitmap % 8)
         return E_INVALIDARG;
+    if (!engine_find(partition->engine, address, &slot) || !(slot.access & ENGINE_TRACKED) ||
+        slot.address + slot.size - address < size)
+        return E_NO_SUCH_RANGE;
     if (bitmap && bitmap_size < (pages + 63) / 64 * sizeof *bitmap)
         return E_INSUFFICIENT_BUFFER;
     uint8_t *bits = bitmap ? (uint8_t *)bitmap : calloc((pages + 63) / 64, sizeof *bitmap);
@@ -467,6 +472,8 @@ EXPORTED WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE handle, UINT32 ind
     struct engine_vp *vp = vp_find(handle, index);
     if (!vp)
         return E_NO_SUCH_VP;
+    if ((uintptr_t)values % sizeof *values)
+        return E_INVALIDARG;
     for (UINT32 i = 0; i < count; i++) {
         union engine_value value;
         if (engine_get(vp, engine_name(names[i]), &value) != ENGINE_OK)
@@ -483,6 +490,8 @@ EXPORTED WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE handle, UINT32 ind
     struct engine_vp *vp = vp_find(handle, index);
     if (!vp)
         return E_NO_SUCH_VP;
+    if ((uintptr_t)values % sizeof *values)
+        return E_INVALIDARG;
     for (UINT32 i = 0; i < count; i++) {
         union engine_value value;
         memcpy(&value, (const uint8_t *)values + i * sizeof value, sizeof value);
