@@ -6,8 +6,13 @@ file(RELATIVE_PATH PREFIX_FROM_PKGCONFIG "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/
 string(REGEX REPLACE "/$" "" PREFIX_FROM_PKGCONFIG "${PREFIX_FROM_PKGCONFIG}")
 
 install(DIRECTORY include/hyperlight DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h")
-install(TARGETS hyperlight hyperlight_static hyperlight_guest EXPORT HyperlightTargets
-    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+set(installed_libraries hyperlight hyperlight_static)
+if(TARGET hyperlight_guest) # the SDK is built where guests are
+    list(APPEND installed_libraries hyperlight_guest)
+endif()
+install(TARGETS ${installed_libraries} EXPORT HyperlightTargets
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(EXPORT HyperlightTargets NAMESPACE Hyperlight:: DESTINATION "${config_folder}")
 
 configure_package_config_file(packaging/HyperlightConfig.cmake.in "${PROJECT_BINARY_DIR}/packaging/HyperlightConfig.cmake"
@@ -17,11 +22,30 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/packaging/HyperlightConf
 install(FILES "${PROJECT_BINARY_DIR}/packaging/HyperlightConfig.cmake"
     "${PROJECT_BINARY_DIR}/packaging/HyperlightConfigVersion.cmake" DESTINATION "${config_folder}")
 
-foreach(name IN ITEMS hyperlight hyperlight-guest)
-    configure_file(packaging/${name}.pc.in "${PROJECT_BINARY_DIR}/packaging/${name}.pc" @ONLY)
-    install(FILES "${PROJECT_BINARY_DIR}/packaging/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+# What a program needs that is linked with the static library.
+set(private_libraries -pthread)
+foreach(library IN LISTS HL_SYSTEM_LIBRARIES)
+    string(APPEND private_libraries " -l${library}")
 endforeach()
 
+function(hl_install_pkg_config name)
+    configure_file(packaging/${name}.pc.in "${PROJECT_BINARY_DIR}/packaging/${name}.pc" @ONLY)
+    install(FILES "${PROJECT_BINARY_DIR}/packaging/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endfunction()
+hl_install_pkg_config(hyperlight)
+
+if(TARGET hyperlight_tool)
+    install(TARGETS hyperlight_tool RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+
+
+# The program that memory of VMs lives in belongs beside the DLL.
+if(WIN32)
+    install(TARGETS hyperlight_surrogate RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+    return()
+endif()
+
+hl_install_pkg_config(hyperlight-guest)
 # The folder that hyperlight-guest.pc names: links to the SDK alone.
 set(sdk_folder "${CMAKE_INSTALL_LIBDIR}/hyperlight-guest")
 file(RELATIVE_PATH headers_from_sdk "/${sdk_folder}/include" "/${CMAKE_INSTALL_INCLUDEDIR}/hyperlight")
@@ -32,10 +56,6 @@ install(CODE "
     file(MAKE_DIRECTORY \"\${sdk}/include\" \"\${sdk}/lib\")
     file(CREATE_LINK \"${headers_from_sdk}\" \"\${sdk}/include/hyperlight\" SYMBOLIC)
     file(CREATE_LINK \"${archive_from_sdk}\" \"\${sdk}/lib/libhyperlight-guest.a\" SYMBOLIC)")
-
-if(TARGET hyperlight_tool)
-    install(TARGETS hyperlight_tool RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
-endif()
 
 set(completion "${PROJECT_SOURCE_DIR}/cli/completion/hyperlight.bash")
 if(EXISTS "${completion}")

@@ -1,6 +1,7 @@
 # What the library is on Windows beside the DLL: the systems' libraries, and the program that memory of VMs lives in.
 set_target_properties(hyperlight PROPERTIES
     PREFIX "" RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin" ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
+
 # What the DLL exports is what the symbol map lists: one list for all systems.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${symbol_map}")
 file(STRINGS "${symbol_map}" exports REGEX "^ +hl_[a-z0-9_]+;$")
@@ -9,9 +10,10 @@ list(JOIN exports "\n    " exports)
 set(export_list "${PROJECT_BINARY_DIR}/hyperlight.def")
 file(CONFIGURE OUTPUT "${export_list}" CONTENT "EXPORTS\n    ${exports}\n")
 target_sources(hyperlight PRIVATE "${export_list}")
-foreach(library IN ITEMS hyperlight hyperlight_static)
-    target_link_libraries(${library} PUBLIC Threads::Threads bcrypt synchronization)
-endforeach()
+
+set(HL_SYSTEM_LIBRARIES bcrypt synchronization ssp)
+target_link_libraries(hyperlight PRIVATE Threads::Threads ${HL_SYSTEM_LIBRARIES})
+target_link_libraries(hyperlight_static PUBLIC Threads::Threads ${HL_SYSTEM_LIBRARIES})
 
 add_executable(hyperlight_surrogate "${PROJECT_SOURCE_DIR}/src/os/windows/surrogate/main.c")
 set_target_properties(hyperlight_surrogate PROPERTIES

@@ -12,10 +12,16 @@ set(CMAKE_CROSSCOMPILING_EMULATOR "${PROJECT_SOURCE_DIR}/tests/doubles/hyperv/wi
 set(wine_environment
     "HL_WHP_DOUBLE=${HL_NATIVE_BUILD}/tests/doubles/hyperv/winhvplatform.dll" "HL_WINE_PREFIX=${HL_NATIVE_BUILD}/wine")
 
+# How much of their work the long ones do: under wine a sandbox costs a hundred times what it costs elsewhere.
+set(extent_hostile.elf HL_ROUNDS=60)
+set(extent_integration.density HL_SANDBOXES=40)
+set(extent_integration.leaks HL_ROUNDS=5)
+set(extent_integration.restore_property HL_ROUNDS=5000)
+
 function(hl_windows_test name timeout)
     add_test(NAME whp.${name} COMMAND ${ARGN})
     set_tests_properties(whp.${name} PROPERTIES
-        LABELS "whp;kvm" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${wine_environment}")
+        LABELS "whp;kvm" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${wine_environment};${extent_${name}}")
 endfunction()
 
 set(test_folder "${PROJECT_SOURCE_DIR}/tests")
@@ -58,9 +64,12 @@ add_custom_target(surrogate_for_tests ALL
 
 add_executable(tour "${PROJECT_SOURCE_DIR}/examples/lua/tour.c")
 set_target_properties(tour PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
-target_link_libraries(tour PRIVATE hl_host hyperlight)
+target_link_libraries(tour PRIVATE hl_host hyperlight Threads::Threads)
 hl_windows_test(tour 300 tour "${HL_NATIVE_BUILD}/examples/lua/plugin")
 
 set_target_properties(hyperlight_tool PROPERTIES CROSSCOMPILING_EMULATOR "${CMAKE_CROSSCOMPILING_EMULATOR}")
 hl_windows_test(selftest 300 hyperlight_tool selftest)
 hl_windows_test(run 120 hyperlight_tool run "${HL_NATIVE_BUILD}/tests/guests/sys_memory.glibc")
+
+# What users get.
+hl_windows_test(install 300 "${test_folder}/install/check-windows" "${PROJECT_BINARY_DIR}" "${HL_NATIVE_BUILD}")

@@ -322,9 +322,9 @@ static void bad_entries(void **state)
 /* Random damage to the headers: whatever it is, it is the program's fault, and nothing is left. */
 static void random_damage(void **state)
 {
-    uint64_t random = 7;
+    uint64_t random = 7, rounds = fixture_number("HL_ROUNDS", 300);
     (void)state;
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         struct image image = good_image();
         for (unsigned j = 0; j < 1 + i % 4; j++) {
             random = random * UINT64_C(6364136223846793005) + 1442695040888963407;

@@ -1,6 +1,7 @@
 /* What the integration tests share. */
 #include "fixture.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 hl_error fixture_error;
@@ -72,4 +73,10 @@ void fixture_honest_call(hl_sandbox *sandbox)
     assert_int_equal(reply.type, HL_TYPE_STRING);
     assert_string_equal(reply.as.string.data, "honest");
     hl_value_free(&reply);
+}
+
+uint64_t fixture_number(const char *variable, uint64_t otherwise)
+{
+    const char *text = getenv(variable);
+    return text && *text ? strtoull(text, NULL, 0) : otherwise;
 }

@@ -41,6 +41,9 @@ uint64_t fixture_call_u64(hl_sandbox *sandbox, const char *function, const hl_va
 void fixture_status(hl_status expected, hl_status got);
 #define assert_status(expected, got) fixture_status((expected), (got))
 
+/* A number from the environment, such as how often a test is to do something. */
+uint64_t fixture_number(const char *variable, uint64_t otherwise);
+
 /* An honest call works. */
 void fixture_honest_call(hl_sandbox *sandbox);
 

@@ -1,12 +1,13 @@
 /* Many sandboxes of one snapshot alive in one process: each has its own memory, and nothing of them
- * is left afterwards. */
+ * is left afterwards. HL_SANDBOXES says how many. */
 #include "census.h"
 #include "fixture.h"
 #include <stdlib.h>
 
-enum { SANDBOXES = 500, MEMORY_SIZE = 4 << 20 };
+enum { SANDBOXES_MAX = 500, MEMORY_SIZE = 4 << 20 };
 
-static hl_sandbox *sandboxes[SANDBOXES];
+static hl_sandbox *sandboxes[SANDBOXES_MAX];
+static uint64_t count;
 
 static hl_snapshot *take_snapshot(void)
 {
@@ -22,7 +23,7 @@ static hl_snapshot *take_snapshot(void)
 /* Each counts to a number of its own, and writes it into pages of its own. */
 static void call_each(void)
 {
-    for (uint64_t i = 0; i < SANDBOXES; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         const hl_value mark = hl_value_u64(i % 251 + 1);
         for (uint64_t call = 0; call < 1 + i % 3; call++)
             assert_int_equal(fixture_call_u64(sandboxes[i], "count_up", NO_ARGUMENTS), 2 + call);
@@ -33,13 +34,13 @@ static void call_each(void)
 
 static void check_each(const hl_snapshot *snapshot)
 {
-    for (uint64_t i = 0; i < SANDBOXES; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         bool restored = i % 7 == 0;
         const hl_value mark = hl_value_u64(0);
         if (restored)
             assert_status(HL_OK, hl_sandbox_restore(sandboxes[i], snapshot, &fixture_error));
-        uint64_t count = fixture_call_u64(sandboxes[i], "count_up", NO_ARGUMENTS);
-        assert_int_equal(count, restored ? 2 : 3 + i % 3);
+        uint64_t calls = fixture_call_u64(sandboxes[i], "count_up", NO_ARGUMENTS);
+        assert_int_equal(calls, restored ? 2 : 3 + i % 3);
         uint64_t sum = fixture_call_u64(sandboxes[i], "scatter", ARGUMENTS(hl_value_u64(4), mark));
         assert_int_equal(sum, restored ? 0 : 4 * (i % 251 + 1));
     }
@@ -48,7 +49,7 @@ static void check_each(const hl_snapshot *snapshot)
 /* One of them misbehaves in between; the others do not notice. */
 static void poison_some(void)
 {
-    for (uint64_t i = 0; i < SANDBOXES; i += 49)
+    for (uint64_t i = 0; i < count; i += 49)
         fixture_expect(HL_GUEST_FAULT, sandboxes[i], "touch",
                        ARGUMENTS(hl_value_u64(8), hl_value_i32(1)));
 }
@@ -56,16 +57,16 @@ static void poison_some(void)
 /* From both ends towards the middle. */
 static void free_all(void)
 {
-    for (int i = 0; i < SANDBOXES; i++)
-        hl_sandbox_free(sandboxes[i % 2 ? SANDBOXES - 1 - i / 2 : i / 2]);
+    for (uint64_t i = 0; i < count; i++)
+        hl_sandbox_free(sandboxes[i % 2 ? count - 1 - i / 2 : i / 2]);
 }
 
-static void five_hundred_live_together(void **state)
+static void many_live_together(void **state)
 {
     (void)state;
     struct census before = census_take();
     hl_snapshot *snapshot = take_snapshot();
-    for (int i = 0; i < SANDBOXES; i++)
+    for (uint64_t i = 0; i < count; i++)
         assert_status(HL_OK,
                       hl_sandbox_from_snapshot(snapshot, NULL, &sandboxes[i], &fixture_error));
     call_each();
@@ -82,6 +83,8 @@ static int warm_up(void **state)
 {
     (void)state;
     census_raise_limits();
+    count = fixture_number("HL_SANDBOXES", SANDBOXES_MAX);
+    assert_in_range(count, 1, SANDBOXES_MAX);
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", NULL);
     fixture_honest_call(sandbox);
     hl_sandbox_free(sandbox);
@@ -91,7 +94,7 @@ static int warm_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(five_hundred_live_together),
+        cmocka_unit_test(many_live_together),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);
 }

@@ -1,6 +1,6 @@
 /*
  * Every object of the API made, used, failed and freed, in orders that no one would plan: nothing
- * of them is left.
+ * of them is left. HL_ROUNDS says how often.
  * test-labels: bed
  */
 #include "census.h"
@@ -190,13 +190,13 @@ static void one_round(void)
 static void nothing_grows(void **state)
 {
     (void)state;
-    int rounds = getenv("BED_INSIDE") ? ROUNDS_IN_BED : ROUNDS;
+    uint64_t rounds = fixture_number("HL_ROUNDS", getenv("BED_INSIDE") ? ROUNDS_IN_BED : ROUNDS);
     one_round();
     unsigned each = finalized;
     struct census before = census_take();
-    for (int i = 0; i < rounds; i++)
+    for (uint64_t i = 0; i < rounds; i++)
         one_round();
-    assert_int_equal(finalized, each * (unsigned)(rounds + 1));
+    assert_int_equal(finalized, each * (rounds + 1));
     census_expect(&before);
 }
 

@@ -615,12 +615,6 @@ static void random_round(uint64_t round)
         prove(slot, &run);
 }
 
-static uint64_t number_from_environment(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void canvas_model(struct model *model)
 {
     static const uint8_t rights[] = {LINUX_PROT_READ | LINUX_PROT_WRITE, LINUX_PROT_READ,
@@ -637,7 +631,7 @@ static int set_up(void **state)
     hl_host_functions *functions;
     (void)state;
     spy_install();
-    world.random = number_from_environment("HL_SEED", 20261122) | 1;
+    world.random = fixture_number("HL_SEED", 20261122) | 1;
     world.bytes = malloc(TRANSFER_SEEN);
     memset(world.bytes, 0xa7, TRANSFER_SEEN);
     assert_status(HL_OK, hl_host_functions_new(&functions, &fixture_error));
@@ -678,8 +672,7 @@ static void print_statuses(void)
 static void random_runs_are_taken_back(void **state)
 {
     (void)state;
-    uint64_t rounds =
-        number_from_environment("HL_ROUNDS", getenv("BED_INSIDE") ? ROUNDS_IN_BED : ROUNDS);
+    uint64_t rounds = fixture_number("HL_ROUNDS", getenv("BED_INSIDE") ? ROUNDS_IN_BED : ROUNDS);
     print_message("%" PRIu64 " random runs, HL_SEED=%" PRIu64 "\n", rounds, world.random);
     probe(world.sandbox, &world.now, &(struct model){{0}});
     fill_slot(&world.slots[0]);

@@ -57,7 +57,7 @@ static struct redirection redirect(int number)
     system_pipe(ends);
     int mine = number == 0 ? ends[0] : ends[1];
     struct redirection redirection = {number, dup(number), number == 0 ? ends[1] : ends[0]};
-    assert_true(dup2(mine, number) == number);
+    assert_true(dup2(mine, number) >= 0);
     close(mine);
     return redirection;
 }

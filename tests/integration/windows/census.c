@@ -11,7 +11,7 @@
 #include <tlhelp32.h>
 
 /* Handles are small multiples of four; behind so many that are none there are no more. */
-enum { HANDLE_STEP = 4, HANDLE_GAP = 32 };
+enum { HANDLE_STEP = 4, HANDLE_GAP = 256 };
 
 /* One by one, where the system has no count of them (wine). */
 static unsigned walk_handles(void)
