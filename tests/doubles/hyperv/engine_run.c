@@ -13,18 +13,19 @@
 void engine_cancel(struct engine_vp *vp)
 {
     atomic_store(&vp->cancelled, 1);
-    vp->run->immediate_exit = 1;
+    __atomic_store_n(&vp->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     int thread = atomic_load(&vp->thread);
     if (thread)
         system_interrupt(thread);
 }
 
-/* Lets the next entry run guest code, unless it is cancelled. */
+/* Lets the next entry run guest code, unless it is cancelled: one of the two sees the other's word, which
+ * the processor's and the compiler's order of plain stores would not ensure. */
 static void allow_entry(struct engine_vp *vp)
 {
-    vp->run->immediate_exit = 0;
+    __atomic_store_n(&vp->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     if (atomic_load(&vp->cancelled))
-        vp->run->immediate_exit = 1;
+        __atomic_store_n(&vp->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
 
 /* Completing instructions */

@@ -8,6 +8,7 @@
 #define DOUBLES_HYPERV_SYSTEM_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,10 @@ int64_t system_ioctl(int file, unsigned long request, void *argument);
 /* Shared, for reading and writing; NULL if it fails. */
 void *system_map(int file, size_t size);
 void system_unmap(void *address, size_t size);
+
+/* Copies from, and to, memory of this process that may be gone at any moment; false if it is. */
+bool system_peek(void *to, const void *from, size_t size);
+bool system_poke(void *to, const void *from, size_t size);
 
 /* The calling thread, and what makes a system call of a thread return EINTR. */
 int system_thread(void);

@@ -230,28 +230,33 @@ EXPORTED WHvMapGpaRange(WHV_PARTITION_HANDLE handle, VOID *host, WHV_GUEST_PHYSI
 
 #define IS_WRITABLE (PAGE_READWRITE | PAGE_EXECUTE_READWRITE)
 
-/* Whether a mark that is made here is seen there. */
-static bool shares_mark(HANDLE process, const void *other, uint8_t *mine)
+/* Whether the place has this word. Other threads unmap what is theirs at any time. */
+static bool has_word(const uint8_t *mine, uint64_t word)
 {
-    static atomic_uint count;
-    volatile uint64_t *word = (volatile uint64_t *)(void *)mine;
-    uint64_t seen = 0, before = *word;
-    uint64_t mark = 0x9e3779b97f4a7c15ull * (atomic_fetch_add(&count, 1) + 1) ^ (uintptr_t)mine;
-    SIZE_T read = 0;
-    *word = mark;
-    BOOL done = ReadProcessMemory(process, other, &seen, sizeof seen, &read);
-    *word = before;
+    uint64_t seen;
+    return system_peek(&seen, mine, sizeof seen) && seen == word;
+}
+
+/* Whether a mark that is made here is seen there. */
+static bool shares_mark(HANDLE process, const void *other, uint8_t *mine, uint64_t mark)
+{
+    uint64_t seen = 0, before;
+    if (!system_peek(&before, mine, sizeof before) || !system_poke(mine, &mark, sizeof mark))
+        return false;
+    BOOL done = ReadProcessMemory(process, other, &seen, sizeof seen, NULL);
+    system_poke(mine, &before, sizeof before);
     return done && seen == mark;
 }
 
-/* Of memory that neither may write to: whether all of it is equal, which is as good. */
+/* Whether all of it is equal. */
 static bool has_equal_bytes(HANDLE process, const uint8_t *other, const uint8_t *mine, size_t size)
 {
-    uint8_t page[PAGE_BYTES];
+    uint8_t page[PAGE_BYTES], own[PAGE_BYTES];
     SIZE_T read = 0;
     for (size_t at = 0; at < size; at += sizeof page)
-        if (!ReadProcessMemory(process, other + at, page, sizeof page, &read) ||
-            memcmp(page, mine + at, sizeof page) != 0)
+        if (!system_peek(own, mine + at, sizeof own) ||
+            !ReadProcessMemory(process, other + at, page, sizeof page, &read) ||
+            memcmp(page, own, sizeof page) != 0)
             return false;
     return true;
 }
@@ -278,41 +283,70 @@ static size_t list_views(struct view *views, size_t count_max)
     return count;
 }
 
-static bool is_alias(HANDLE process, const MEMORY_BASIC_INFORMATION *remote, const uint8_t *other,
-                     uint8_t *candidate, size_t size)
+/* What is looked for: memory of another process. If it can be written to it has a mark. */
+struct original {
+    HANDLE process;
+    uint8_t *address;
+    size_t size;
+    bool is_marked;
+    uint64_t mark;
+};
+
+/* Memory that neither may write to and that is equal is as good. */
+static bool is_alias(const struct original *original, uint8_t *candidate)
 {
     MEMORY_BASIC_INFORMATION region;
-    if (!VirtualQuery(candidate, &region, sizeof region) || region.State != MEM_COMMIT)
+    if (original->is_marked)
+        return has_word(candidate, original->mark);
+    if (!VirtualQuery(candidate, &region, sizeof region) || region.State != MEM_COMMIT ||
+        (size_t)((uint8_t *)region.BaseAddress + region.RegionSize - candidate) < original->size ||
+        !has_equal_bytes(original->process, original->address, candidate, original->size))
         return false;
-    if (region.Protect & IS_WRITABLE)
-        return shares_mark(process, other, candidate);
-    return !(remote->Protect & IS_WRITABLE) && region.Protect & PAGE_READONLY &&
-           (size_t)((uint8_t *)region.BaseAddress + region.RegionSize - candidate) >= size &&
-           has_equal_bytes(process, other, candidate, size);
+    return region.Protect & PAGE_READONLY ||
+           (region.Protect & IS_WRITABLE &&
+            shares_mark(original->process, original->address, candidate, original->mark));
 }
 
-/* The place in this process with the memory at `other` of that process; NULL if there is none. Views
- * of one section may start at different places of it, which are multiples of 64 KiB; most do not. */
-static void *find_alias(HANDLE process, uint8_t *other, size_t size)
+/* Views of one section may start at different places of it, which are multiples of 64 KiB; most do
+ * not. `offset`: of the original in its own view. */
+static void *search_views(const struct original *original, size_t offset)
 {
     enum { VIEWS_MAX = 8192, STEP = 65536 };
     static struct view views[VIEWS_MAX];
-    MEMORY_BASIC_INFORMATION remote;
-    if (!VirtualQueryEx(process, other, &remote, sizeof remote))
-        return NULL;
     size_t count = list_views(views, VIEWS_MAX);
-    bool any = true;
-    for (size_t offset = (size_t)(other - (uint8_t *)remote.AllocationBase); any; offset += STEP) {
+    for (bool any = true; any; offset += STEP) {
         any = false;
         for (size_t i = 0; i < count; i++) {
             if (offset >= (size_t)(views[i].end - views[i].start))
                 continue;
             any = true;
-            if (is_alias(process, &remote, other, views[i].start + offset, size))
+            if (is_alias(original, views[i].start + offset))
                 return views[i].start + offset;
         }
     }
     return NULL;
+}
+
+/* The place in this process with the memory at `address` of that process; NULL if there is none. The
+ * mark is made there where possible, in memory of a partition that does not run: whatever else this
+ * process has may be in use. */
+static void *find_alias(HANDLE process, uint8_t *address, size_t size)
+{
+    static uint64_t count;
+    MEMORY_BASIC_INFORMATION remote;
+    uint64_t before = 0;
+    if (!VirtualQueryEx(process, address, &remote, sizeof remote))
+        return NULL;
+    struct original original = {process, address, size, remote.Protect & IS_WRITABLE,
+                                0x9e3779b97f4a7c15ull * ++count ^ (uintptr_t)address};
+    if (original.is_marked &&
+        (!ReadProcessMemory(process, address, &before, sizeof before, NULL) ||
+         !WriteProcessMemory(process, address, &original.mark, sizeof original.mark, NULL)))
+        return NULL;
+    void *alias = search_views(&original, (size_t)(address - (uint8_t *)remote.AllocationBase));
+    if (original.is_marked)
+        WriteProcessMemory(process, address, &before, sizeof before, NULL);
+    return alias;
 }
 
 EXPORTED WHvMapGpaRange2(WHV_PARTITION_HANDLE handle, HANDLE process, VOID *host,
