@@ -111,7 +111,8 @@ struct hl__machine {
      * PAE */
     uint64_t cr4_wanted;
     uint64_t tsc_khz;
-    /* taking rights away needs `flush` or the ring-0 poke even after a CR3 load (PVM) */
+    /* taking rights away needs `flush` or the ring-0 poke even after a CR3 load (PVM); the core
+     * always pokes, so that only tests ask */
     bool flush_required;
     /* The hypervisor holds on to the pages that a slot had when it was added: host memory must be
      * writable, even for slots that are read-only to the guest, and keeps its pages. */
@@ -148,8 +149,8 @@ typedef struct hl__driver {
     void (*vm_destroy)(void *vm);
 
     /* MANDATORY. Backs `size` bytes of guest-physical memory with the host memory at `host`;
-     * everything is page-aligned. Slots are numbered by the caller from 0, never overlap, and are
-     * only ever added. The host memory must outlive the VM. */
+     * everything is page-aligned. Slots are numbered by the caller from 0 and are only ever added;
+     * one that overlaps another is refused. The host memory must outlive the VM. */
     hl_status (*memory_add)(void *vm, uint32_t slot, hl__gpa address, void *host, size_t size,
                             uint32_t flags, hl_error *err);
 
@@ -173,7 +174,8 @@ typedef struct hl__driver {
     hl_status (*flush)(void *vm, hl_error *err);
 
     /* MANDATORY. Makes vCPU number `index`. Its state groups are undefined until set. XCR0 enables
-     * all vector state the machine has. */
+     * all vector state the machine has. Its time-stamp counter is the host's, behind that by the
+     * time that setting it takes at most, and never ahead. */
     hl_status (*vcpu_create)(void *vm, void *vcpu, uint32_t index,
                              const struct hl__vcpu_setup *setup, hl_error *err);
 

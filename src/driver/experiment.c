@@ -235,6 +235,8 @@ hl_status hl__experiment_ask(struct hl__experiment *e, hl_error *err)
     find_cr4(e);
     if (!(e->machine.cr4_wanted & CR4_SMEP))
         return missing(e, "do not keep ring 0 off user pages (SMEP)", err);
+    if (!(e->machine.cr4_wanted & CR4_FSGSBASE))
+        return missing(e, "cannot set their thread pointers (FSGSBASE)", err);
     e->machine.syscall_stays = experiment_user(e, HL__TINY_SYSCALL, 0) == HL__TINY_SYSCALL_USER;
     e->machine.flush_required = translations_go_stale(e) || e->machine.syscall_stays;
     e->machine.tsc_khz = calibrate_tsc();

@@ -115,9 +115,9 @@ struct hl__hyperv_memory {
                             size_t words, hl_error *err);
 };
 
-/* Makes room for slot `number`. */
+/* Makes room for slot `number`. Fails if it would overlap another: WHP would replace that. */
 hl_status hl__hyperv_slots_reserve(struct hl__hyperv_memory *memory, uint32_t number,
-                                   hl_error *err);
+                                   uint64_t address, uint64_t size, hl_error *err);
 /* The slot, or NULL and an error if it was never added. */
 struct hl__hyperv_slot *hl__hyperv_slot_find(const struct hl__hyperv_memory *memory,
                                              uint32_t number, hl_error *err);

@@ -10,10 +10,24 @@
 
 /* Slots */
 
-hl_status hl__hyperv_slots_reserve(struct hl__hyperv_memory *memory, uint32_t number, hl_error *err)
+static hl_status check_overlap(const struct hl__hyperv_memory *memory, uint64_t address,
+                               uint64_t size, hl_error *err)
 {
-    if (number < memory->count)
-        return HL_OK;
+    for (uint32_t number = 0; number < memory->count; number++) {
+        const struct hl__hyperv_slot *slot = &memory->slots[number];
+        if (slot->size && address < slot->address + slot->size && slot->address < address + size)
+            return hl__error_set(err, HL_SYSTEM, NULL, "memory at 0x%llx overlaps slot %u",
+                                 (unsigned long long)address, number);
+    }
+    return HL_OK;
+}
+
+hl_status hl__hyperv_slots_reserve(struct hl__hyperv_memory *memory, uint32_t number,
+                                   uint64_t address, uint64_t size, hl_error *err)
+{
+    hl_status status = check_overlap(memory, address, size, err);
+    if (status != HL_OK || number < memory->count)
+        return status;
     if (number >= HL__HYPERV_SLOTS_MAX)
         return hl__error_set(err, HL_SYSTEM, NULL, "a VM has at most %u memory slots",
                              HL__HYPERV_SLOTS_MAX);

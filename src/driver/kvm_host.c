@@ -43,15 +43,17 @@ static hl_status kvm_open_failed(int error, hl_error *err)
     case ENOENT:
     case ENODEV:
     case ENXIO:
-        return hl__error_os(err, HL_NO_HYPERVISOR, error, "open",
-                            "there is no KVM here: load the module kvm_intel or kvm_amd "
-                            "(modprobe), switch on virtualization in the firmware, or nested "
-                            "virtualization if this is a VM; a container needs --device /dev/kvm");
+        return hl__error_os(
+            err, HL_NO_HYPERVISOR, error, "open",
+            "there is no KVM here: load the module kvm_intel or kvm_amd "
+            "(modprobe), switch on virtualization in the firmware, or nested "
+            "virtualization if this is a VM; a container needs --device /dev/kvm; opening it");
     case EACCES:
     case EPERM:
-        return hl__error_os(err, HL_HYPERVISOR_DENIED, error, "open",
-                            "/dev/kvm may not be used: add the user to its group (usermod -aG kvm "
-                            "USER, then log in again); a container needs --device /dev/kvm");
+        return hl__error_os(
+            err, HL_HYPERVISOR_DENIED, error, "open",
+            "/dev/kvm may not be used: add the user to its group (usermod -aG kvm "
+            "USER, then log in again); a container needs --device /dev/kvm; opening it");
     default:
         return hl__error_os(err, HL_SYSTEM, error, "open", "cannot open /dev/kvm");
     }

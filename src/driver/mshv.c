@@ -82,7 +82,7 @@ static hl_status mshv_memory_add(void *state, uint32_t number, hl__gpa address, 
                                  size_t size, uint32_t flags, hl_error *err)
 {
     struct mshv_vm *vm = state;
-    hl_status status = hl__hyperv_slots_reserve(&vm->memory, number, err);
+    hl_status status = hl__hyperv_slots_reserve(&vm->memory, number, address.value, size, err);
     if (status != HL_OK)
         return status;
     struct hl__hyperv_slot slot = {

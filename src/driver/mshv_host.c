@@ -23,12 +23,13 @@ static hl_status mshv_open_failed(int error, hl_error *err)
         return hl__error_os(err, HL_NO_HYPERVISOR, error, "open",
                             "there is no MSHV here: it needs Linux 6.15 or newer with the module "
                             "mshv_root (modprobe) as the root partition of Hyper-V; a container "
-                            "needs --device /dev/mshv");
+                            "needs --device /dev/mshv; opening it");
     case EACCES:
     case EPERM:
-        return hl__error_os(err, HL_HYPERVISOR_DENIED, error, "open",
-                            "/dev/mshv may not be used: only root may at first; give it a group "
-                            "(chgrp, chmod g+rw, or a udev rule) and add the user to that");
+        return hl__error_os(
+            err, HL_HYPERVISOR_DENIED, error, "open",
+            "/dev/mshv may not be used: only root may at first; give it a group "
+            "(chgrp, chmod g+rw, or a udev rule) and add the user to that; opening it");
     default:
         return hl__error_os(err, HL_SYSTEM, error, "open", "cannot open /dev/mshv");
     }

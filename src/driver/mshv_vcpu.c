@@ -7,6 +7,7 @@
  */
 #include "driver/mshv_internal.h"
 
+#include "os/os.h"
 #include "util/error.h"
 
 #include <errno.h>
@@ -51,21 +52,23 @@ static hl_status mshv_vcpu_open(const struct mshv_vm *vm, struct mshv_vcpu *vcpu
     return HL_OK;
 }
 
-/* What it has from birth: vector state and the MSRs of `syscall`. */
+/* What it has from birth: vector state, the MSRs of `syscall`, and the host's time-stamp counter. */
 static hl_status mshv_vcpu_set_birth_state(struct mshv_vcpu *vcpu,
                                            const struct hl__vcpu_setup *setup, hl_error *err)
 {
     static const uint32_t names[] = {MSHV_REGISTER_XFEM, MSHV_REGISTER_STAR, MSHV_REGISTER_LSTAR,
-                                     MSHV_REGISTER_SYSCALL_MASK};
+                                     MSHV_REGISTER_SYSCALL_MASK, MSHV_REGISTER_TSC};
     union hl__hyperv_value values[] = {{.words = {0}},
                                        {.words = {setup->star}},
                                        {.words = {setup->lstar}},
-                                       {.words = {setup->syscall_mask}}};
+                                       {.words = {setup->syscall_mask}},
+                                       {.words = {0}}};
     hl_status status = HL_SYSTEM;
     for (unsigned attempt = 0; status == HL_SYSTEM; attempt++) {
         values[0].number = hl__hyperv_xcr0(attempt);
         if (!values[0].number)
             break;
+        values[4].number = hl__os_tsc();
         status = hl__mshv_registers_set(vcpu, names, values, sizeof names / sizeof *names, err);
     }
     return status;
@@ -305,6 +308,10 @@ static void mshv_decode_port(struct mshv_vcpu *vcpu, const void *message, struct
     }
     if (is_string)
         return;
+    if (!(port.head.instruction_length & MSHV_INSTRUCTION_LENGTH)) { /* it would be run for ever */
+        *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = MSHV_MESSAGE_PORT};
+        return;
+    }
     vcpu->exit_rip = port.head.rip;
     vcpu->exit_rax = port.rax;
     vcpu->unfinished = (struct hl__hyperv_unfinished){

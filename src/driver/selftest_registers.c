@@ -2,11 +2,15 @@
  * in force. */
 #include "driver/selftest.h"
 
+#include "os/os.h"
+
 #include <cpuid.h>
 #include <string.h>
 
 #define CR4_UMIP (1ull << 11)
 #define CR4_FSGSBASE (1ull << 16)
+
+#define TIME_LAG_MAX_MS 100 /* setting it takes microseconds; more in an emulated machine */
 #define CR4_OSXSAVE (1ull << 18)
 #define CR4_SMAP (1ull << 21)
 
@@ -167,6 +171,22 @@ static void test_umip(struct hl__selftest *t)
     HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_SGDT, 0, 0, HL__TINY_EXCEPTION + HL__VECTOR_GP));
 }
 
+/* The guest's time-stamp counter is the host's, or behind that by what setting it took. */
+static void test_time(struct hl__selftest *t)
+{
+    const uint64_t lag = t->machine->tsc_khz * TIME_LAG_MAX_MS;
+    uint64_t now, first = 0;
+    for (int round = 0; round < 3; round++) {
+        uint64_t before = hl__os_tsc();
+        HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_TIME, HL__TINY_DATA, 0, HL__TINY_DONE));
+        uint64_t after = hl__os_tsc();
+        memcpy(&now, hl__tiny_guest_at(&t->guest, HL__TINY_DATA), sizeof now);
+        HL__EXPECT(t, now + lag >= before && now <= after);
+        HL__EXPECT(t, now > first);
+        first = now;
+    }
+}
+
 static void test_fsgsbase(struct hl__selftest *t)
 {
     struct hl__cpu_state now;
@@ -249,6 +269,7 @@ const struct hl__selftest_case hl__selftest_registers[] = {
     {"smap", test_smap, 0},
     {"write-protection", test_write_protection, 0},
     {"umip", test_umip, 0},
+    {"time", test_time, 0},
     {"fsgsbase", test_fsgsbase, 0},
     {"vector-registers", test_vector, 0},
     {"vector-registers-avx", test_avx, 0},

@@ -5,8 +5,10 @@
 #include "os/os.h"
 #include "os/thread.h"
 
+/* All races where a kick cannot be missed, as KVM promises; elsewhere as many as fit. */
 #define BUDGET_NS 20000000000ull
-#define PATIENCE_NS 5000000000ull
+#define BUDGET_OF_PROMISE_NS 120000000000ull
+#define PATIENCE_NS 20000000000ull /* a crowded machine may stop a thread for seconds */
 #define REPEAT_NS 50000ull
 
 /* Races of kicks with entries and exits */
@@ -32,7 +34,9 @@ static void race_kick(struct race *race, unsigned round)
 {
     uint64_t give_up_ns = hl__os_monotonic_ns() + PATIENCE_NS;
     atomic_store(&race->kicked, round);
-    (void)hl__kick_send(race->thread, hl__selftest_signal);
+    while (!hl__kick_send(race->thread, hl__selftest_signal) &&
+           hl__os_monotonic_ns() < give_up_ns) /* other processes have filled the user's queue */
+        wait_a_little(REPEAT_NS);
     while (atomic_load(&race->ended) != round) {
         if (race->repeats || hl__os_monotonic_ns() > give_up_ns) {
             atomic_store(&race->lost, race->lost || !race->repeats);
@@ -82,7 +86,7 @@ static void test_races(struct hl__selftest *t)
 {
     struct race race = {.thread = hl__os_thread_id(), .repeats = t->driver->kick_repeats};
     struct hl__kick_target target = {.kick = t->driver->kick, .vcpu = t->vcpu};
-    uint64_t until_ns = hl__os_monotonic_ns() + BUDGET_NS;
+    uint64_t until_ns = hl__os_monotonic_ns() + (race.repeats ? BUDGET_NS : BUDGET_OF_PROMISE_NS);
     hl__os_thread thread;
     HL__EXPECT(t, hl__os_thread_start(&thread, race_kicker, &race, &t->error) == HL_OK);
     hl__kick_enter(&target);

@@ -64,6 +64,7 @@ enum hl__tiny_code {
     HL__TINY_AVX,             /* ymm5 from rdi, rings DONE, then ymm5 to rsi, rings DONE */
     HL__TINY_VECTOR_STORE,    /* xmm5 to rsi, then rings DONE */
     HL__TINY_XRSTOR,          /* everything from the area at rdi, then rings DONE */
+    HL__TINY_TIME,            /* the time-stamp counter to rdi, then rings DONE */
     HL__TINY_CODE_COUNT
 };
 

@@ -54,7 +54,7 @@ extern const uint8_t tiny_code[], tiny_code_end[], tiny_count[], tiny_read[], ti
     tiny_touch[], tiny_spin[], tiny_echo_state[], tiny_out_byte[], tiny_in[], tiny_ins[],
     tiny_read_wide[], tiny_copy[], tiny_ud2[], tiny_divide[], tiny_cli[], tiny_hlt[],
     tiny_syscall[], tiny_syscall_landing[], tiny_sgdt[], tiny_fsbase[], tiny_xgetbv[],
-    tiny_vector_load[], tiny_vector_store[], tiny_xrstor[], tiny_avx[];
+    tiny_vector_load[], tiny_vector_store[], tiny_xrstor[], tiny_avx[], tiny_time[];
 
 __asm__(READ_ONLY_DATA
         "tiny_code:\n"
@@ -82,7 +82,8 @@ __asm__(READ_ONLY_DATA
         "tiny_vector_load: movdqu (%rdi), %xmm5\n mov $0xd0000000, %eax\n out %eax, %dx\n"
         "tiny_vector_store: movdqu %xmm5, (%rsi)\n" DONE
         "tiny_xrstor: mov $-1, %eax\n mov $-1, %edx\n xrstor (%rdi)\n mov $0x5148, %edx\n" DONE
-        "tiny_code_end:\n"
+        "tiny_time: rdtsc\n shl $32, %rdx\n or %rdx, %rax\n mov %rax, (%rdi)\n"
+        " mov $0x5148, %edx\n" DONE "tiny_code_end:\n"
         ".text\n");
 
 extern const uint8_t tiny_stubs[], tiny_stubs_end[], tiny_stub_syscall[], tiny_stub_read[],
@@ -127,6 +128,7 @@ static const uint8_t *const tiny_code_places[HL__TINY_CODE_COUNT] = {
     [HL__TINY_AVX] = tiny_avx,
     [HL__TINY_VECTOR_STORE] = tiny_vector_store,
     [HL__TINY_XRSTOR] = tiny_xrstor,
+    [HL__TINY_TIME] = tiny_time,
 };
 
 static const uint8_t *const tiny_stub_places[HL__TINY_STUB_COUNT] = {

@@ -90,7 +90,7 @@ static hl_status whp_memory_add(void *state, uint32_t number, hl__gpa address, v
                                 size_t size, uint32_t flags, hl_error *err)
 {
     struct whp_vm *vm = state;
-    hl_status status = hl__hyperv_slots_reserve(&vm->memory, number, err);
+    hl_status status = hl__hyperv_slots_reserve(&vm->memory, number, address.value, size, err);
     if (status != HL_OK)
         return status;
     struct hl__hyperv_slot slot = {
@@ -117,6 +117,23 @@ static hl_status whp_memory_add(void *state, uint32_t number, hl__gpa address, v
 }
 
 /* Whether a range is tracked is told where it is mapped. */
+static hl_status whp_slot_replace(const struct whp_vm *vm, const struct hl__hyperv_slot *old,
+                                  const struct hl__hyperv_slot *new, hl_error *err)
+{
+    hl_status status = whp_slot_unmap(vm, old, err);
+    if (status != HL_OK)
+        return status;
+    status = whp_slot_map(vm, new, err);
+    if (status == HL_OK) {
+        status = hl__hyperv_slot_forget(vm, &vm->memory, new, err);
+        if (status != HL_OK)
+            (void)whp_slot_unmap(vm, new, NULL);
+    }
+    if (status != HL_OK)
+        (void)whp_slot_map(vm, old, NULL);
+    return status;
+}
+
 static hl_status whp_memory_track(void *state, uint32_t number, hl_error *err)
 {
     struct whp_vm *vm = state;
@@ -125,12 +142,15 @@ static hl_status whp_memory_track(void *state, uint32_t number, hl_error *err)
         return HL_SYSTEM;
     if (slot->dirty)
         return HL_OK;
-    hl_status status = whp_slot_unmap(vm, slot, err);
+    struct hl__hyperv_slot tracked = *slot;
+    hl_status status = whp_slot_track(&tracked, err);
     if (status == HL_OK)
-        status = whp_slot_track(slot, err);
+        status = whp_slot_replace(vm, slot, &tracked, err);
     if (status == HL_OK)
-        status = whp_slot_map(vm, slot, err);
-    return status == HL_OK ? hl__hyperv_slot_forget(vm, &vm->memory, slot, err) : status;
+        *slot = tracked;
+    else
+        free(tracked.dirty);
+    return status;
 }
 
 static hl_status whp_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, size_t words,
@@ -218,4 +238,5 @@ const hl__driver hl__whp_driver = {
     .retire = hl__whp_retire,
     .run = hl__whp_run,
     .kick = hl__whp_kick,
+    .kick_repeats = true, /* that a cancel waits for a run to come is promised nowhere */
 };

@@ -5,6 +5,8 @@
 
 #include "driver/hyperv.h"
 
+#include <stdatomic.h>
+
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 #include <winhvplatform.h>
@@ -70,6 +72,9 @@ struct whp_vcpu {
 
     struct hl__hyperv_unfinished unfinished;
     uint64_t exit_rip, exit_rax; /* registers that `unfinished` changes */
+
+    atomic_bool running; /* in Hyper-V, or about to be */
+    atomic_bool kicked;  /* since the last run that was interrupted */
 };
 
 /* Fills an error of HL_SYSTEM from a failed call. */

@@ -27,8 +27,7 @@ static void whp_describe(hl_driver_info *info, const struct hl__machine *machine
     info->vcpus_max = HL__WHP_VCPUS_MAX;
     info->memory_slots_max = HL__HYPERV_SLOTS_MAX;
     info->capabilities = HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM |
-                         HL_CAPABILITY_READONLY_MEMORY | HL_CAPABILITY_IMMEDIATE_EXIT |
-                         hl__machine_capabilities(machine);
+                         HL_CAPABILITY_READONLY_MEMORY | hl__machine_capabilities(machine);
     snprintf(info->detail, sizeof info->detail,
              "Hyper-V is ready by the Windows Hypervisor Platform: %s",
              hl__whp_host.surrogates

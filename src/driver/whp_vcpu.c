@@ -6,6 +6,7 @@
  */
 #include "driver/whp_internal.h"
 
+#include "os/os.h"
 #include "util/error.h"
 
 #include <string.h>
@@ -75,7 +76,7 @@ static hl_status whp_registers_get(const struct whp_vcpu *vcpu, struct batch *ba
 
 /* Creation */
 
-/* What it has from birth: vector state and the MSRs of `syscall`. */
+/* What it has from birth: vector state, the MSRs of `syscall`, and the host's time-stamp counter. */
 static hl_status whp_vcpu_set_birth_state(const struct whp_vcpu *vcpu,
                                           const struct hl__vcpu_setup *setup, hl_error *err)
 {
@@ -89,6 +90,7 @@ static hl_status whp_vcpu_set_birth_state(const struct whp_vcpu *vcpu,
         batch_add(&batch, WHvX64RegisterStar, setup->star);
         batch_add(&batch, WHvX64RegisterLstar, setup->lstar);
         batch_add(&batch, WHvX64RegisterSfmask, setup->syscall_mask);
+        batch_add(&batch, WHvX64RegisterTsc, hl__os_tsc());
         status = whp_registers_set(vcpu, &batch, err);
     }
     return status;
@@ -242,11 +244,19 @@ static hl_status whp_send(struct whp_vcpu *vcpu, hl_error *err)
 
 /* Running */
 
-/* Hyper-V remembers it for the next run if there is none under way. */
+/* A cancel without a run under way might end a later one. */
 void hl__whp_kick(void *state)
 {
-    const struct whp_vcpu *vcpu = state;
-    (void)whp->WHvCancelRunVirtualProcessor(vcpu->partition, vcpu->index, 0);
+    struct whp_vcpu *vcpu = state;
+    atomic_store(&vcpu->kicked, true);
+    if (atomic_load(&vcpu->running))
+        (void)whp->WHvCancelRunVirtualProcessor(vcpu->partition, vcpu->index, 0);
+}
+
+static void whp_interrupted(struct whp_vcpu *vcpu, struct hl__exit *exit)
+{
+    atomic_store(&vcpu->kicked, false);
+    *exit = (struct hl__exit){.kind = HL__EXIT_INTERRUPTED};
 }
 
 static void whp_decode_port(struct whp_vcpu *vcpu, const WHV_RUN_VP_EXIT_CONTEXT *context,
@@ -266,6 +276,10 @@ static void whp_decode_port(struct whp_vcpu *vcpu, const WHV_RUN_VP_EXIT_CONTEXT
     }
     if (is_string)
         return;
+    if (!context->VpContext.InstructionLength) { /* it would be run for ever */
+        *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = (uint32_t)context->ExitReason};
+        return;
+    }
     vcpu->exit_rip = context->VpContext.Rip;
     vcpu->exit_rax = port->Rax;
     vcpu->unfinished = (struct hl__hyperv_unfinished){
@@ -296,7 +310,7 @@ static void whp_decode_exit(struct whp_vcpu *vcpu, const WHV_RUN_VP_EXIT_CONTEXT
         exit->kind = HL__EXIT_SHUTDOWN;
         break;
     case WHvRunVpExitReasonCanceled:
-        exit->kind = HL__EXIT_INTERRUPTED;
+        whp_interrupted(vcpu, exit);
         break;
     default:
         break;
@@ -310,8 +324,15 @@ hl_status hl__whp_run(void *state, struct hl__exit *exit, hl_error *err)
     hl_status status = whp_send(vcpu, err);
     if (status != HL_OK)
         return status;
+    atomic_store(&vcpu->running, true);
+    if (atomic_load(&vcpu->kicked)) {
+        atomic_store(&vcpu->running, false);
+        whp_interrupted(vcpu, exit);
+        return HL_OK;
+    }
     HRESULT result =
         whp->WHvRunVirtualProcessor(vcpu->partition, vcpu->index, &context, sizeof context);
+    atomic_store(&vcpu->running, false);
     if (result != S_OK)
         return hl__whp_error(err, result, "WHvRunVirtualProcessor", "WHP cannot run the guest");
     whp_decode_exit(vcpu, &context, exit);
