@@ -257,6 +257,46 @@ static void call_write_msr(const struct value *parameters)
     respond_value((struct value){.type = VALUE_VOID});
 }
 
+static void call_halt(const struct value *parameters)
+{
+    (void)parameters;
+    __asm__ volatile("cli\n\thlt");
+}
+
+/* Vector registers: only where ring 0 is not interpreted. */
+
+static void set_vector(uint64_t value)
+{
+    __asm__ volatile("movq %0, %%xmm7\n\tmovq %0, %%xmm15" : : "r"(value));
+}
+
+/* What both registers hold. */
+static uint64_t get_vector(void)
+{
+    uint64_t one, other;
+    __asm__ volatile("movq %%xmm7, %0\n\tmovq %%xmm15, %1" : "=r"(one), "=r"(other));
+    return one == other ? one : ~0ull;
+}
+
+static void call_set_vector(const struct value *parameters)
+{
+    set_vector(parameters[0].number);
+    respond_value((struct value){.type = VALUE_VOID});
+}
+
+static void call_get_vector(const struct value *parameters)
+{
+    (void)parameters;
+    respond_value((struct value){.type = VALUE_ULONG, .number = get_vector()});
+}
+
+static void call_vector_across_host(const struct value *parameters)
+{
+    set_vector(parameters[0].number);
+    out32(PORT_NOTIFY, 0);
+    call_get_vector(parameters);
+}
+
 static const struct function {
     struct text name;
     void (*run)(const struct value *parameters);
@@ -272,6 +312,10 @@ static const struct function {
     {{"Spin", 4}, call_spin, 0, {0}},
     {{"ReadNull", 8}, call_read_null, 0, {0}},
     {{"TripleFault", 11}, call_triple_fault, 0, {0}},
+    {{"Halt", 4}, call_halt, 0, {0}},
+    {{"SetVector", 9}, call_set_vector, 1, {VALUE_ULONG}},
+    {{"GetVector", 9}, call_get_vector, 0, {0}},
+    {{"VectorAcrossHost", 16}, call_vector_across_host, 1, {VALUE_ULONG}},
     {{"Peek", 4}, call_peek, 1, {VALUE_ULONG}},
     {{"Poke", 4}, call_poke, 2, {VALUE_ULONG, VALUE_ULONG}},
     {{"In", 2}, call_in, 1, {VALUE_INT}},
