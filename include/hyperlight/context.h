@@ -52,7 +52,8 @@ typedef struct hl_context_options {
     void *log_user;         /**< Handed to `log_sink`. */
     hl_log_level log_level; /**< Lines above this level are not made. 0: HL_LOG_WARN. */
     int kick_signal;        /**< Real-time signal that makes a running vCPU stop. 0: SIGRTMIN+8. Its disposition must be
-                                 the default when the first context is made; see hl_context_new(). */
+                                 the default when the first context is made; see hl_context_new().
+                                 Windows has no signals and ignores it. */
 } hl_context_options;
 
 HL_BEGIN_DECLS

@@ -18,7 +18,7 @@ typedef enum hl_virtualization {
 /** What a probe found out. Strings are static or belong to the structure. */
 typedef struct hl_driver_info {
     size_t size;                      /**< sizeof(hl_driver_info), set by the caller. */
-    const char *name;                 /**< "kvm". */
+    const char *name;                 /**< "kvm", "mshv" or "whp". */
     hl_status status;                 /**< HL_OK: usable. Otherwise why not. */
     hl_virtualization virtualization; /**< Valid if usable. */
     bool syscall_stays_in_user_mode;  /**< Where the `syscall` instruction lands: true on PVM. */
@@ -73,7 +73,7 @@ typedef void (*hl_driver_selftest_report)(void *user, const char *name, bool pas
  * @brief Runs the tests that every driver must pass, each in small VMs of its own; takes seconds, where
  * entries are slow up to a minute.
  *
- * While it runs, it handles one real-time signal that the process does not use, and calls with this function
+ * While it runs, it handles one real-time signal that the process does not use (not on Windows), and calls with this function
  * wait for each other.
  * @param name    Name of the driver, or NULL for the first one that is usable.
  * @param report  Called on this thread with each result; may be NULL.

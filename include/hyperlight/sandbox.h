@@ -119,7 +119,7 @@ typedef struct hl_stats {
     uint64_t calls;              /**< Finished hl_sandbox_call() and hl_sandbox_run(). */
     uint64_t host_calls;         /**< Host functions called by the guest. */
     uint64_t restores;           /**< Finished hl_sandbox_restore(). */
-    uint64_t entries;            /**< Times the vCPU was entered (KVM_RUN). */
+    uint64_t entries;            /**< Times the vCPU was entered. */
     uint64_t hypercalls;         /**< Exits by the call port. */
     uint64_t faults;             /**< Exits by a hardware exception. */
     uint64_t kicks;              /**< Exits by a kick. */
@@ -130,7 +130,7 @@ typedef struct hl_stats {
     uint64_t memory_size;        /**< Limit in bytes. */
     uint64_t memory_mapped;      /**< Bytes of it that are mapped in the guest now. */
     uint64_t output_size;        /**< Bytes of output taken. */
-    uint64_t driver_calls;       /**< Driver operations other than entries (ioctls) since it was made, creation
+    uint64_t driver_calls;       /**< Calls to the hypervisor other than entries since it was made, creation
                                       included. */
 } hl_stats;
 
@@ -234,7 +234,7 @@ HL_API hl_interrupt_handle *hl_sandbox_interrupt_handle(hl_sandbox *sandbox);
 /**
  * @brief Stops the call or run that is under way: it ends with HL_INTERRUPTED and the sandbox is poisoned. If a host
  * function is running, it is told at once (hl_call_cancelled()) and the call ends when it returns. If nothing runs,
- * nothing happens. Any thread; async-signal-safe; never blocks.
+ * nothing happens. Any thread; never blocks; async-signal-safe, where there are signals.
  * @return HL_OK if something was stopped, HL_INVALID_ARGUMENT if nothing was running (or `handle` is NULL).
  */
 HL_API hl_status hl_sandbox_interrupt(hl_interrupt_handle *handle);

@@ -5,6 +5,7 @@
 #include "fixture.h"
 #include <hyperlight/driver.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { DRIVERS = 2 };
 
@@ -43,8 +44,7 @@ static hl_sandbox *make_sandbox(hl_context *context, const char *file)
 static int set_up(void **state)
 {
     static struct pair pair;
-    if (find_drivers(pair.names) < DRIVERS)
-        return 0;
+    assert_int_equal(find_drivers(pair.names), DRIVERS);
     for (int i = 0; i < DRIVERS; i++) {
         const hl_context_options options = {.size = sizeof options, .driver = pair.names[i]};
         assert_status(HL_OK, hl_context_new(&options, &pair.contexts[i], &fixture_error));
@@ -57,7 +57,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct pair *pair = *state;
-    for (int i = 0; pair && i < DRIVERS; i++) {
+    for (int i = 0; i < DRIVERS; i++) {
         hl_sandbox_free(pair->sandboxes[i]);
         hl_context_free(pair->contexts[i]);
     }
@@ -81,8 +81,6 @@ static void write_pages(hl_sandbox *sandbox, int value, uint64_t before)
 static void a_snapshot_restores_on_the_other_driver(void **state)
 {
     struct pair *pair = *state;
-    if (!pair)
-        skip();
     for (int from = 0; from < DRIVERS; from++) {
         hl_sandbox *one = pair->sandboxes[from], *other = pair->sandboxes[1 - from];
         hl_snapshot *pristine = take(one), *theirs = take(other);
@@ -107,8 +105,6 @@ static void a_snapshot_restores_on_the_other_driver(void **state)
 static void a_snapshot_outlives_its_driver(void **state)
 {
     struct pair *pair = *state;
-    if (!pair)
-        skip();
     hl_sandbox *one = make_sandbox(pair->contexts[0], "plugin.musl");
     write_pages(one, 4, 0);
     hl_snapshot *snapshot = take(one);
@@ -123,8 +119,6 @@ static void a_snapshot_outlives_its_driver(void **state)
 static void another_program_is_refused(void **state)
 {
     struct pair *pair = *state;
-    if (!pair)
-        skip();
     hl_sandbox *stranger = make_sandbox(pair->contexts[1], "plugin.glibc");
     hl_snapshot *snapshot = take(pair->sandboxes[0]);
     assert_status(HL_INCOMPATIBLE_SNAPSHOT, hl_sandbox_restore(stranger, snapshot, &fixture_error));
@@ -139,5 +133,11 @@ int main(void)
         cmocka_unit_test(a_snapshot_outlives_its_driver),
         cmocka_unit_test(another_program_is_refused),
     };
+    const char *names[DRIVERS];
+    /* Where the double was preloaded, a driver that is missing is a failure. */
+    if (find_drivers(names) < DRIVERS && !getenv("LD_PRELOAD")) {
+        puts("skipped: there is one driver at most");
+        return 77;
+    }
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
