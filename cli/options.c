@@ -192,7 +192,8 @@ void option_refused(int option, char **argv)
     const char *given = argv[optind - 1];
     bool is_long = strncmp(given, "--", 2) == 0;
     char letter[3] = {'-', (char)optopt, '\0'};
-    if (option == ':')
+    /* Some C libraries answer ':' also where a value is too much. */
+    if (option == ':' && !(is_long && strchr(given, '=')))
         report_error("option '%s' needs a value; see 'hyperlight %s --help'", given, argv[0]);
     else if (is_long && optopt != 0)
         report_error("option '%s' takes no value; see 'hyperlight %s --help'", given, argv[0]);

@@ -71,5 +71,10 @@ set_target_properties(hyperlight_tool PROPERTIES CROSSCOMPILING_EMULATOR "${CMAK
 hl_windows_test(selftest 300 hyperlight_tool selftest)
 hl_windows_test(run 120 hyperlight_tool run "${HL_NATIVE_BUILD}/tests/guests/sys_memory.glibc")
 
+find_program(HL_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH) # the one that has Debian's pytest
+add_test(NAME whp.cli COMMAND "${HL_PYTHON}" -B -m pytest -q -p no:cacheprovider -m everywhere "${test_folder}/cli")
+set_tests_properties(whp.cli PROPERTIES LABELS "whp;kvm;cli" TIMEOUT 600
+    ENVIRONMENT "${wine_environment};HL_BUILD=${HL_NATIVE_BUILD};HL_TEST_TOOL=${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:hyperlight_tool>")
+
 # What users get.
 hl_windows_test(install 300 "${test_folder}/install/check-windows" "${PROJECT_BINARY_DIR}" "${HL_NATIVE_BUILD}")

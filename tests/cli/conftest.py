@@ -1,9 +1,11 @@
 """What the tests of the `hyperlight` tool share: the tool itself, and guests compiled on the fly.
 
-The tool is $HL_BUILD/bin/hyperlight; HL_BUILD defaults to the folder `build` of the repository.
+The tool is $HL_BUILD/bin/hyperlight; HL_BUILD defaults to the folder `build` of the repository. HL_TEST_TOOL is a command to
+use instead, for the tool of another system: that has to pass the tests marked `everywhere`.
 """
 import os
 import pathlib
+import shlex
 import subprocess
 
 import pytest
@@ -16,28 +18,33 @@ COMPILERS = {"glibc": "gcc", "musl": "musl-gcc"}
 PATIENCE_S = 60
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "everywhere: for the tool of any system, through HL_TEST_TOOL")
+
+
 class Tool:
     """The tool, run with captured streams."""
 
     path = str(BUILD / "bin" / "hyperlight")
+    command = shlex.split(os.environ.get("HL_TEST_TOOL", "")) or [path]
 
     def __call__(self, *arguments, stdin=b"", **options):
         source = {} if "stdin_file" in options else {"input": stdin}
         if "stdin_file" in options:
             source["stdin"] = options.pop("stdin_file")
-        return subprocess.run([self.path, *map(os.fspath, arguments)], capture_output=True,
+        return subprocess.run([*self.command, *map(os.fspath, arguments)], capture_output=True,
                               timeout=PATIENCE_S, **source, **options)
 
     def start(self, *arguments, **options):
         """Starts the tool in a session of its own, as a shell would."""
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([self.path, *map(os.fspath, arguments)], start_new_session=True,
+        return subprocess.Popen([*self.command, *map(os.fspath, arguments)], start_new_session=True,
                                 **{**streams, **options})
 
 
 @pytest.fixture(scope="session")
 def tool():
-    assert os.access(Tool.path, os.X_OK), f"{Tool.path} does not exist: build it, or set HL_BUILD"
+    assert os.access(Tool.command[0], os.X_OK), f"{Tool.command[0]} does not exist: build it, or set HL_BUILD"
     return Tool()
 
 

@@ -26,6 +26,7 @@ SAME = ["null", "true", "false", "0", "-1", "2147483647", "-2147483648", "214748
 
 
 @pytest.mark.parametrize("text", SAME)
+@pytest.mark.everywhere
 def test_value_comes_back_as_it_was(tool, plugin, text):
     result = tool("call", plugin, "echo", text)
     assert (result.returncode, result.stderr) == (0, b"")
@@ -56,6 +57,7 @@ def test_terminal_controls_in_results_are_escaped(tool, plugin):
     assert not set(output) & {0x1b, 0x7f, 0x9b}
 
 
+@pytest.mark.everywhere
 def test_several_arguments(tool, plugin):
     assert tool("call", plugin, "add", "2", "40").stdout == b"42\n"
     assert tool("call", plugin, "list").stdout == b"[]\n"
@@ -89,6 +91,7 @@ def test_argument_that_is_not_utf8(tool, plugin):
     assert "argument 1" in message(result)
 
 
+@pytest.mark.everywhere
 def test_too_deep_and_too_many_arguments(tool, plugin):
     deep = tool("call", plugin, "echo", "[" * 40 + "]" * 40)
     assert deep.returncode == 125 and message(deep)
@@ -96,12 +99,14 @@ def test_too_deep_and_too_many_arguments(tool, plugin):
     assert many.returncode == 125 and "64" in message(many)
 
 
+@pytest.mark.everywhere
 def test_unknown_function(tool, plugin):
     result = tool("call", plugin, "nowhere")
     assert (result.returncode, result.stdout) == (125, b"")
     assert "nowhere" in message(result) and "echo" in message(result)
 
 
+@pytest.mark.everywhere
 def test_wrong_arguments_say_what_was_expected(tool, plugin):
     count = tool("call", plugin, "add", "1")
     kind = tool("call", plugin, "add", "1", '"2"')
@@ -110,24 +115,28 @@ def test_wrong_arguments_say_what_was_expected(tool, plugin):
     assert "i32" in message(kind) and "string" in message(kind)
 
 
+@pytest.mark.everywhere
 def test_guest_error_is_1_and_escaped(tool, plugin):
     result = tool("call", plugin, "fail")
     assert (result.returncode, result.stdout) == (1, b"")
     assert "cannot do" in message(result)
 
 
+@pytest.mark.everywhere
 def test_guest_output_goes_to_stderr(tool, plugin):
     result = tool("call", plugin, "speak")
     assert (result.returncode, result.stdout, result.stderr) == (0, b"true\n", b"on stdout\n")
 
 
 @pytest.mark.parametrize("kind,status", [("0", 1), ("1", 134), ("2", 139)])
+@pytest.mark.everywhere
 def test_guest_that_dies_in_a_call(tool, plugin, kind, status):
     result = tool("call", plugin, "misbehave", kind)
     assert (result.returncode, result.stdout) == (status, b"")
     message(result)
 
 
+@pytest.mark.everywhere
 def test_deadline_is_124(tool, plugin):
     start = time.monotonic()
     result = tool("call", "--timeout", "300ms", plugin, "misbehave", "3")
@@ -142,12 +151,14 @@ def test_ctrl_c_is_130(tool, plugin):
     assert process.wait(LATE_S) == 130
 
 
+@pytest.mark.everywhere
 def test_list_prints_the_functions(tool, plugin):
     result = tool("call", "--list", plugin)
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.decode().split() == ["echo", "list", "type", "fail", "speak", "misbehave", "add"]
 
 
+@pytest.mark.everywhere
 def test_program_that_serves_no_calls(tool, compile_guest):
     program = compile_guest(HELLO)
     listed, called = tool("call", "--list", program), tool("call", program, "f")
@@ -155,6 +166,7 @@ def test_program_that_serves_no_calls(tool, compile_guest):
     assert called.returncode in (1, 125) and called.stdout == b""
 
 
+@pytest.mark.everywhere
 def test_stats(tool, plugin):
     result = tool("call", "--stats", plugin, "add", "1", "2")
     assert result.stdout == b"3\n"
@@ -163,17 +175,20 @@ def test_stats(tool, plugin):
 
 @pytest.mark.parametrize("arguments,words", [([], "no program"), (["p"], "no function"),
                                              (["--list", "p", "f"], "--list"), (["--bogus"], "unknown option")])
+@pytest.mark.everywhere
 def test_wrong_usage(tool, arguments, words):
     result = tool("call", *arguments)
     assert (result.returncode, result.stdout) == (125, b"")
     assert words in message(result)
 
 
+@pytest.mark.everywhere
 def test_missing_program(tool, tmp_path):
     result = tool("call", tmp_path / "nowhere", "f")
     assert result.returncode == 125 and "nowhere" in message(result)
 
 
+@pytest.mark.everywhere
 def test_floats_survive(tool, plugin):
     numbers = [math.pi, 1 / 3, 5e-324, 1.7976931348623157e308, 123456789.123456789]
     assert json.loads(tool("call", plugin, "echo", json.dumps(numbers)).stdout) == numbers

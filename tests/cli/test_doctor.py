@@ -19,6 +19,7 @@ def has_shape(value, shape):
     return {name: type(member) for name, member in value.items()} == shape
 
 
+@pytest.mark.everywhere
 def test_json_has_its_schema(tool):
     result = tool("doctor", "--json")
     findings = json.loads(result.stdout)
@@ -39,6 +40,7 @@ def test_json_is_about_this_machine(tool):
         assert machine["devices"][path] == "missing" or os.path.exists(path)
 
 
+@pytest.mark.everywhere
 def test_usable_driver_says_what_it_is(tool):
     drivers = [driver for driver in json.loads(tool("doctor", "--json").stdout)["drivers"] if driver["usable"]]
     assert drivers, "no hypervisor ran these tests"
@@ -57,6 +59,7 @@ def test_text_names_each_subject(tool):
     assert "Programs run here" in text
 
 
+@pytest.mark.everywhere
 def test_wrong_usage_is_2(tool):
     assert tool("doctor", "--bogus").returncode == 2
     assert tool("doctor", "me").returncode == 2

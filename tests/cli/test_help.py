@@ -8,6 +8,7 @@ from conftest import message
 VERBS = ["run", "call", "doctor", "selftest"]
 
 
+@pytest.mark.everywhere
 def test_version(tool, repository):
     header = (repository / "include/hyperlight/base.h").read_text()
     version = re.search(r'HL_VERSION_STRING "(.*)"', header).group(1)
@@ -16,6 +17,7 @@ def test_version(tool, repository):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
+@pytest.mark.everywhere
 def test_help_lists_the_verbs(tool, arguments):
     result = tool(*arguments)
     assert (result.returncode, result.stderr) == (0, b"")
@@ -24,6 +26,7 @@ def test_help_lists_the_verbs(tool, arguments):
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.everywhere
 def test_help_of_a_verb(tool, verb):
     results = [tool(verb, "--help"), tool(verb, "-h"), tool("help", verb)]
     for result in results:
@@ -35,6 +38,7 @@ def test_help_of_a_verb(tool, verb):
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["--bogus"], ["help", "walk"]])
+@pytest.mark.everywhere
 def test_unknown_verb_gets_a_hint(tool, arguments):
     result = tool(*arguments)
     assert (result.returncode, result.stdout) == (2, b"")

@@ -99,6 +99,7 @@ int main(void) { signal(SIGSEGV, on_signal); *(volatile int *)16 = 1; return 0; 
 
 @pytest.mark.parametrize("libc", ["glibc", "musl"])
 @pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.everywhere
 def test_is_as_native(tool, compile_guest, name, libc):
     program = compile_guest(PROGRAMS[name], libc)
     native = subprocess.run([program], capture_output=True, timeout=PATIENCE_S)
@@ -147,6 +148,7 @@ def test_every_exit_code_is_passed_on(tool, compile_guest):
     assert codes == list(range(256))
 
 
+@pytest.mark.everywhere
 def test_stdin_is_passed_on(tool, compile_guest):
     data = os.urandom(300000)
     result = tool("run", compile_guest(ECHO), stdin=data)
@@ -154,6 +156,7 @@ def test_stdin_is_passed_on(tool, compile_guest):
     assert result.stdout.endswith(data)
 
 
+@pytest.mark.everywhere
 def test_stdin_may_be_a_file_and_empty(tool, compile_guest, tmp_path):
     path = tmp_path / "input"
     path.write_bytes(b"from a file\n")

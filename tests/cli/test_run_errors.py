@@ -26,10 +26,12 @@ def refused(tool, path, *words):
     return text
 
 
+@pytest.mark.everywhere
 def test_missing_program(tool, tmp_path):
     refused(tool, tmp_path / "nowhere", "nowhere", "No such file")
 
 
+@pytest.mark.everywhere
 def test_directory(tool, tmp_path):
     refused(tool, tmp_path, tmp_path.name)
 
@@ -43,6 +45,7 @@ def test_unreadable_program(tool, tmp_path, hello):
     refused(tool, path, "secret", "ermission")
 
 
+@pytest.mark.everywhere
 def test_empty_program(tool, tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     refused(tool, tmp_path / "empty", "empty")
@@ -54,6 +57,7 @@ def test_truncated_program(tool, tmp_path, hello, size):
     refused(tool, tmp_path / "short", "short")
 
 
+@pytest.mark.everywhere
 def test_text_file(tool, tmp_path):
     (tmp_path / "script").write_text("#!/bin/sh\necho hello\n")
     refused(tool, tmp_path / "script", "script", "ELF")
@@ -85,6 +89,7 @@ def test_program_that_does_not_fit(tool, compile_guest):
     refused(tool, path, path.name)
 
 
+@pytest.mark.everywhere
 def test_control_characters_in_names_are_escaped(tool, tmp_path):
     text = refused(tool, tmp_path / "a\x1b[31mb\rc", "\\x1b")
     assert "\x1b" not in text
@@ -113,18 +118,21 @@ USAGE = [
 
 
 @pytest.mark.parametrize("arguments,words", USAGE)
+@pytest.mark.everywhere
 def test_wrong_usage(tool, arguments, words):
     result = tool("run", *arguments)
     assert (result.returncode, result.stdout) == (125, b"")
     assert words in message(result)
 
 
+@pytest.mark.everywhere
 def test_unknown_driver(tool, compile_guest):
     result = tool("run", "--driver", "abacus", compile_guest(HELLO))
     assert result.returncode == 125
     assert "abacus" in message(result)
 
 
+@pytest.mark.everywhere
 def test_program_that_serves_calls(tool, compile_guest):
     from guests import PLUGIN
     result = tool("run", compile_guest(PLUGIN))

@@ -26,6 +26,7 @@ DEATHS = {
 
 
 @pytest.mark.parametrize("name", DEATHS)
+@pytest.mark.everywhere
 def test_death_by_signal_is_128_plus_n(tool, compile_guest, name):
     source, number = DEATHS[name]
     result = tool("run", compile_guest(source, flags=("-static", "-O1")))
@@ -33,6 +34,7 @@ def test_death_by_signal_is_128_plus_n(tool, compile_guest, name):
     message(result)
 
 
+@pytest.mark.everywhere
 def test_output_before_a_death_is_kept(tool, compile_guest):
     program = compile_guest('#include <unistd.h>\n#include <stdlib.h>\n'
                             'int main(void) { if (write(1, "last words", 10) == 10) abort(); }')
@@ -40,6 +42,7 @@ def test_output_before_a_death_is_kept(tool, compile_guest):
     assert (result.returncode, result.stdout) == (134, b"last words")
 
 
+@pytest.mark.everywhere
 def test_deadline_is_124(tool, compile_guest):
     start = time.monotonic()
     result = tool("run", "--timeout", "300ms", compile_guest(LOOP))
@@ -59,17 +62,20 @@ def test_deadline_covers_a_blocked_write(tool, compile_guest):
     assert process.wait(LATE_S) == 124
 
 
+@pytest.mark.everywhere
 def test_cpu_time_is_124(tool, compile_guest):
     result = tool("run", "--cpu-time", "200ms", compile_guest(LOOP))
     assert result.returncode == 124
     message(result)
 
 
+@pytest.mark.everywhere
 def test_deadline_in_time_changes_nothing(tool, compile_guest):
     result = tool("run", "--timeout", "1m", "--cpu-time", "1m", compile_guest(HELLO))
     assert (result.returncode, result.stdout, result.stderr) == (0, b"hello\n", b"")
 
 
+@pytest.mark.everywhere
 def test_output_limit_is_137(tool, compile_guest):
     flood = "#include <stdio.h>\nint main(void) { for (;;) puts(\"flood\"); }"
     result = tool("run", "--output-limit", "64K", compile_guest(flood))

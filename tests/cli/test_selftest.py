@@ -6,6 +6,7 @@ import pytest
 from conftest import message
 
 
+@pytest.mark.everywhere
 def test_prints_tap_and_passes(tool):
     result = tool("selftest")
     version, plan, *lines = result.stdout.decode().splitlines()
@@ -24,6 +25,7 @@ def test_json_has_its_schema(tool, driver):
         assert test["name"] and test["passed"] is True and isinstance(test["detail"], str)
 
 
+@pytest.mark.everywhere
 def test_unknown_driver_is_2(tool):
     result = tool("selftest", "--driver", "abacus")
     assert result.returncode == 2
@@ -31,6 +33,7 @@ def test_unknown_driver_is_2(tool):
 
 
 @pytest.mark.parametrize("arguments", [["--bogus"], ["--driver"], ["now"]])
+@pytest.mark.everywhere
 def test_wrong_usage_is_2(tool, arguments):
     result = tool("selftest", *arguments)
     assert (result.returncode, result.stdout) == (2, b"")

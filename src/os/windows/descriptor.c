@@ -1,19 +1,22 @@
 /*
  * Input and output of the host application's own descriptors, those of the C runtime.
  *
- * A read waits in slices, since Windows has no wait for a pipe that could end early. A write to a pipe
- * that nobody reads blocks; the other deadlines hold.
+ * Windows has no wait for a pipe that could end early. So a read waits in slices; and a write to a pipe,
+ * which blocks while nobody reads, is a thread's of the pool: who asked for it looks in slices whether it is
+ * done, and asks again.
  */
 #include "os/os.h"
 #include "os/thread.h"
 
 #include <errno.h>
 #include <io.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
-enum { SLICE_MS = 5 };
+enum { SLICE_MS = 5, PIECE_MAX = 65536 };
 
 static HANDLE handle_of(int descriptor)
 {
@@ -64,20 +67,137 @@ static int error_number(DWORD error)
     }
 }
 
+/* Bytes taken, or a negated errno. */
+static int64_t write_piece(HANDLE handle, const void *data, size_t size)
+{
+    DWORD taken = 0;
+    if (!WriteFile(handle, data, size < PIECE_MAX ? (DWORD)size : PIECE_MAX, &taken, NULL))
+        return -error_number(GetLastError());
+    return taken;
+}
+
+/* A write that may take its time. */
+struct writing {
+    SRWLOCK lock;
+    CONDITION_VARIABLE ended;
+    HANDLE handle;
+    DWORD thread; /* that writes, 0 before */
+    bool done, abandoned;
+    int64_t result;
+    const void *source; /* whose copy `data` is */
+    size_t size;
+    char data[PIECE_MAX];
+};
+
+/* What the calling thread asked for and has not heard of. */
+static __thread struct writing *unheard;
+
+static void CALLBACK writing_run(PTP_CALLBACK_INSTANCE instance, void *user)
+{
+    struct writing *writing = user;
+    (void)CallbackMayRunLong(instance);
+    AcquireSRWLockExclusive(&writing->lock);
+    writing->thread = GetCurrentThreadId();
+    bool abandoned = writing->abandoned;
+    ReleaseSRWLockExclusive(&writing->lock);
+    int64_t result = abandoned ? 0 : write_piece(writing->handle, writing->data, writing->size);
+    AcquireSRWLockExclusive(&writing->lock);
+    writing->result = result;
+    writing->done = true;
+    abandoned = writing->abandoned;
+    ReleaseSRWLockExclusive(&writing->lock);
+    if (abandoned)
+        free(writing);
+    else
+        WakeConditionVariable(&writing->ended);
+}
+
+/* NULL if there is no memory or no thread. */
+static struct writing *writing_start(HANDLE handle, const void *data, size_t size)
+{
+    struct writing *writing = malloc(sizeof *writing);
+    if (!writing)
+        return NULL;
+    size = size < PIECE_MAX ? size : PIECE_MAX;
+    writing->lock = (SRWLOCK)SRWLOCK_INIT;
+    writing->ended = (CONDITION_VARIABLE)CONDITION_VARIABLE_INIT;
+    writing->handle = handle;
+    writing->thread = 0;
+    writing->done = writing->abandoned = false;
+    writing->source = data;
+    writing->size = size;
+    memcpy(writing->data, data, size);
+    if (TrySubmitThreadpoolCallback(writing_run, writing, NULL))
+        return writing;
+    free(writing);
+    return NULL;
+}
+
+/* Nobody wants to hear of it any more. */
+static void writing_abandon(struct writing *writing)
+{
+    AcquireSRWLockExclusive(&writing->lock);
+    bool done = writing->done;
+    writing->abandoned = true;
+    HANDLE thread =
+        done || !writing->thread ? NULL : OpenThread(THREAD_TERMINATE, FALSE, writing->thread);
+    if (thread) {
+        CancelSynchronousIo(thread);
+        CloseHandle(thread);
+    }
+    ReleaseSRWLockExclusive(&writing->lock);
+    if (done)
+        free(writing);
+}
+
+/* Its result, or -EAGAIN if it has none after a slice. */
+static int64_t writing_hear(struct writing *writing)
+{
+    int64_t result = -EAGAIN;
+    AcquireSRWLockExclusive(&writing->lock);
+    if (!writing->done)
+        SleepConditionVariableSRW(&writing->ended, &writing->lock, SLICE_MS, 0);
+    bool done = writing->done;
+    if (done)
+        result = writing->result;
+    ReleaseSRWLockExclusive(&writing->lock);
+    unheard = done ? NULL : writing;
+    if (done)
+        free(writing);
+    return result;
+}
+
+/* Who was told -EAGAIN asks again with the same bytes; with others, if it gave up before. */
+static bool is_asked_again(const struct writing *writing, HANDLE handle, const void *data,
+                           size_t size)
+{
+    return writing && writing->handle == handle && writing->source == data &&
+           size >= writing->size && memcmp(writing->data, data, writing->size) == 0;
+}
+
+static int64_t write_to_pipe(HANDLE handle, const void *data, size_t size)
+{
+    struct writing *writing = unheard;
+    if (!is_asked_again(writing, handle, data, size)) {
+        if (writing)
+            writing_abandon(writing);
+        unheard = NULL;
+        writing = writing_start(handle, data, size);
+    }
+    return writing ? writing_hear(writing) : -ENOMEM;
+}
+
 int64_t hl__os_descriptor_write(int descriptor, const void *data, size_t size, uint64_t until_ns)
 {
     HANDLE handle = handle_of(descriptor);
-    size_t done = 0;
     (void)until_ns;
     if (handle == INVALID_HANDLE_VALUE)
         return -EBADF;
-    while (done < size) {
-        DWORD taken = 0, piece = size - done < 65536 ? (DWORD)(size - done) : 65536;
-        if (!WriteFile(handle, (const char *)data + done, piece, &taken, NULL))
-            return done ? (int64_t)done : -error_number(GetLastError());
-        done += taken;
-    }
-    return (int64_t)done;
+    /* While another thread's write is under way nothing may be asked of a pipe's handle. */
+    if (unheard && unheard->handle == handle)
+        return write_to_pipe(handle, data, size);
+    return GetFileType(handle) == FILE_TYPE_PIPE ? write_to_pipe(handle, data, size)
+                                                 : write_piece(handle, data, size);
 }
 
 int64_t hl__os_descriptor_read(int descriptor, void *data, size_t size, uint64_t until_ns)
