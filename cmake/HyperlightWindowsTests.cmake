@@ -27,7 +27,7 @@ endfunction()
 set(test_folder "${PROJECT_SOURCE_DIR}/tests")
 
 # What tests share. ELF's own header comes from the machine.
-file(GLOB shared_sources CONFIGURE_DEPENDS "${test_folder}/integration/windows/*.c")
+file(GLOB shared_sources CONFIGURE_DEPENDS "${test_folder}/integration/windows/[!t]*.c")
 add_library(windows_fixture STATIC
     "${test_folder}/integration/fixture.c" "${test_folder}/integration/census.c" "${test_folder}/integration/threads.c" ${shared_sources})
 target_include_directories(windows_fixture PUBLIC
@@ -56,6 +56,12 @@ foreach(source IN LISTS test_sources)
     target_link_libraries(${program} PRIVATE windows_fixture)
     hl_windows_test(${kind}.${name} 300 ${program})
 endforeach()
+
+# In a folder without surrogates.
+add_executable(integration_alone "${test_folder}/integration/windows/test_alone.c")
+set_target_properties(integration_alone PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/alone")
+target_link_libraries(integration_alone PRIVATE windows_fixture)
+hl_windows_test(integration.alone 120 integration_alone)
 
 # The static library looks for the surrogates' program beside the program that it is part of.
 add_custom_target(surrogate_for_tests ALL

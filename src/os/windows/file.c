@@ -190,35 +190,81 @@ static hl_status unreadable(const char *path, const char *why, hl_error *err)
 static hl_status unopened(const char *path, hl_error *err)
 {
     DWORD error = GetLastError();
-    if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND)
+    switch (error) {
+    case ERROR_FILE_NOT_FOUND:
+    case ERROR_PATH_NOT_FOUND:
         return unreadable(path, "No such file or directory", err);
-    if (error == ERROR_ACCESS_DENIED)
+    case ERROR_INVALID_NAME:
+    case ERROR_BAD_PATHNAME:
+        return unreadable(path, "no file can have this name", err);
+    case ERROR_ACCESS_DENIED:
         return unreadable(path, "Permission denied", err);
-    return hl__error_set(err, HL_PROGRAM_UNREADABLE, "CreateFile", "%s: error %lu", path, error);
+    case ERROR_SHARING_VIOLATION:
+        return unreadable(path, "another program has it open for writing", err);
+    default:
+        return hl__error_set(err, HL_PROGRAM_UNREADABLE, "CreateFile", "%s: error %lu", path,
+                             error);
+    }
+}
+
+/* A long name as Windows takes it, whatever the host application's manifest says; the same name if it
+ * is short or already has a prefix. NULL if there is no memory. */
+static wchar_t *lengthen(wchar_t *name)
+{
+    static const wchar_t prefix[] = L"\\\\?\\";
+    enum { PREFIX_LENGTH = sizeof prefix / sizeof *prefix - 1 };
+    DWORD size = GetFullPathNameW(name, 0, NULL, NULL);
+    if (size < MAX_PATH || (name[0] == L'\\' && name[1] == L'\\'))
+        return name;
+    wchar_t *full = malloc((PREFIX_LENGTH + (size_t)size) * sizeof *full);
+    if (full) {
+        memcpy(full, prefix, sizeof prefix);
+        GetFullPathNameW(name, size, full + PREFIX_LENGTH, NULL);
+    }
+    free(name);
+    return full;
+}
+
+static hl_status wide_path(const char *path, wchar_t **wide, hl_error *err)
+{
+    int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, NULL, 0);
+    if (length <= 0)
+        return unreadable(path, "the name is not valid UTF-8", err);
+    wchar_t *name = malloc((size_t)length * sizeof *name);
+    if (name) {
+        MultiByteToWideChar(CP_UTF8, 0, path, -1, name, length);
+        name = lengthen(name);
+    }
+    if (!name)
+        return hl__error_set(err, HL_OUT_OF_MEMORY, "malloc", "no memory for a file name");
+    *wide = name;
+    return HL_OK;
+}
+
+/* While it is open nobody can write to it. */
+static HANDLE open_for_reading(const wchar_t *name)
+{
+    return CreateFileW(name, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
+                       FILE_ATTRIBUTE_NORMAL | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION,
+                       NULL);
 }
 
 static hl_status source_open(const char *path, HANDLE *source, hl_error *err)
 {
-    int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, NULL, 0);
-    wchar_t *wide = length > 0 ? malloc((size_t)length * sizeof *wide) : NULL;
-    if (length <= 0)
-        return unreadable(path, "the name is not valid UTF-8", err);
-    if (!wide)
-        return hl__error_set(err, HL_OUT_OF_MEMORY, "malloc", "no memory for a file name");
-    MultiByteToWideChar(CP_UTF8, 0, path, -1, wide, length);
+    wchar_t *wide = NULL;
+    hl_status status = wide_path(path, &wide, err);
+    if (status != HL_OK)
+        return status;
     DWORD attributes = GetFileAttributesW(wide);
-    bool is_folder =
-        attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_DIRECTORY;
-    *source = is_folder ? INVALID_HANDLE_VALUE
-                        : CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING,
-                                      FILE_ATTRIBUTE_NORMAL, NULL);
-    free(wide);
+    bool is_folder = attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_DIRECTORY;
+    *source = is_folder ? INVALID_HANDLE_VALUE : open_for_reading(wide);
     if (is_folder)
-        return unreadable(path, "it is a directory; name a file", err);
-    if (*source == INVALID_HANDLE_VALUE)
-        return unopened(path, err);
-    if (GetFileType(*source) == FILE_TYPE_DISK)
-        return HL_OK;
+        status = unreadable(path, "it is a directory; name a file", err);
+    else if (*source == INVALID_HANDLE_VALUE)
+        status = unopened(path, err);
+    free(wide);
+    if (status != HL_OK || GetFileType(*source) == FILE_TYPE_DISK)
+        return status;
     CloseHandle(*source);
     return unreadable(path, "it is not a regular file", err);
 }
@@ -240,7 +286,6 @@ static hl_status source_copy(HANDLE source, const char *path, uint8_t *to, uint6
     return HL_OK;
 }
 
-/* While it is open nobody else can open it for writing. */
 static hl_status source_append(HANDLE source, const char *path, struct file *file, uint64_t offset,
                                uint64_t size_max, uint64_t *size, hl_error *err)
 {
@@ -268,8 +313,7 @@ hl_status hl__os_file_copy_path(hl__os_file file, uint64_t offset, const char *p
     hl_status status = source_open(path, &source, err);
     if (status != HL_OK)
         return status;
-    status =
-        source_append(source, path, table_find(file, false), offset, size_max, size, err);
+    status = source_append(source, path, table_find(file, false), offset, size_max, size, err);
     CloseHandle(source);
     return status;
 }

@@ -78,11 +78,13 @@ static hl_status view_map(struct mapping *mapping, size_t ahead, size_t behind, 
     return HL_OK;
 }
 
-static void guard(const struct mapping *mapping)
+static hl_status guard(const struct mapping *mapping, hl_error *err)
 {
     DWORD before;
-    VirtualProtect(mapping->view, GUARD_AHEAD, PAGE_NOACCESS, &before);
-    VirtualProtect(mapping->start + mapping->size, GUARD_BEHIND, PAGE_NOACCESS, &before);
+    if (!VirtualProtect(mapping->view, GUARD_AHEAD, PAGE_NOACCESS, &before) ||
+        !VirtualProtect(mapping->start + mapping->size, GUARD_BEHIND, PAGE_NOACCESS, &before))
+        return hl__windows_error(err, HL_SYSTEM, "VirtualProtect", "cannot guard memory");
+    return HL_OK;
 }
 
 hl_status hl__os_memory_map(size_t size, void **address, hl_error *err)
@@ -97,8 +99,10 @@ hl_status hl__os_memory_map(size_t size, void **address, hl_error *err)
         return status;
     status = view_map(&mapping, GUARD_AHEAD, GUARD_BEHIND, FILE_MAP_ALL_ACCESS, err);
     if (status == HL_OK) {
-        guard(&mapping);
-        if ((status = mapping_add(&mapping, err)) != HL_OK)
+        status = guard(&mapping, err);
+        if (status == HL_OK)
+            status = mapping_add(&mapping, err);
+        if (status != HL_OK)
             UnmapViewOfFile(mapping.view);
     }
     if (status != HL_OK)
@@ -112,8 +116,8 @@ hl_status hl__windows_section_map(void *section, uint64_t offset, size_t size, v
                                   hl_error *err)
 {
     struct mapping mapping = {.size = size, .offset = offset};
-    if (!DuplicateHandle(GetCurrentProcess(), section, GetCurrentProcess(), &mapping.section, 0, FALSE,
-                         DUPLICATE_SAME_ACCESS))
+    if (!DuplicateHandle(GetCurrentProcess(), section, GetCurrentProcess(), &mapping.section, 0,
+                         FALSE, DUPLICATE_SAME_ACCESS))
         return hl__windows_error(err, HL_SYSTEM, "DuplicateHandle", "cannot share memory");
     hl_status status = view_map(&mapping, offset % GRANULARITY, 0, FILE_MAP_READ, err);
     if (status == HL_OK && (status = mapping_add(&mapping, err)) != HL_OK)

@@ -31,8 +31,7 @@ uint64_t hl__os_realtime_ns(void)
 
 hl_status hl__os_random(void *data, size_t size, hl_error *err)
 {
-    NTSTATUS status =
-        BCryptGenRandom(NULL, data, (ULONG)size, BCRYPT_USE_SYSTEM_PREFERRED_RNG);
+    NTSTATUS status = BCryptGenRandom(NULL, data, (ULONG)size, BCRYPT_USE_SYSTEM_PREFERRED_RNG);
     if (status < 0)
         return hl__error_set(err, HL_SYSTEM, "BCryptGenRandom",
                              "the system gives no randomness (error 0x%08x)", (unsigned)status);

@@ -35,6 +35,8 @@ static unsigned count_mappings(void)
     return count;
 }
 
+const unsigned census_slack = 0;
+
 unsigned census_descriptors(void)
 {
     return count_entries("/proc/self/fd");
