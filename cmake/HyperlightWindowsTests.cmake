@@ -18,10 +18,18 @@ set(extent_integration.density HL_SANDBOXES=40)
 set(extent_integration.leaks HL_ROUNDS=5)
 set(extent_integration.restore_property HL_ROUNDS=5000)
 
+# What also runs in the nested-SVM bed, where wine is slow.
+set(bed_tests selftest tour run hostile.instructions integration.snapshot integration.members)
+
 function(hl_windows_test name timeout)
+    set(labels whp kvm)
+    if(name IN_LIST bed_tests)
+        list(APPEND labels bed)
+        set(timeout 600)
+    endif()
     add_test(NAME whp.${name} COMMAND ${ARGN})
     set_tests_properties(whp.${name} PROPERTIES
-        LABELS "whp;kvm" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${wine_environment};${extent_${name}}")
+        LABELS "${labels}" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${wine_environment};${extent_${name}}")
 endfunction()
 
 set(test_folder "${PROJECT_SOURCE_DIR}/tests")

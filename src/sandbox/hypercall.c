@@ -133,7 +133,8 @@ static hl_status died(const hl_sandbox *sandbox, const struct hl_abi_call *call,
     }
     if (err)
         err->signal = number;
-    return number == HL_ABI_SIGABRT && !fatal_fault(sandbox, call) ? HL_GUEST_ABORTED : HL_GUEST_FAULT;
+    return number == HL_ABI_SIGABRT && !fatal_fault(sandbox, call) ? HL_GUEST_ABORTED
+                                                                   : HL_GUEST_FAULT;
 }
 
 static enum hl__step program_exit(hl_sandbox *sandbox, const struct hl_abi_call *call,
