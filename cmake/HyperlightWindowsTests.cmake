@@ -19,7 +19,7 @@ set(extent_integration.leaks HL_ROUNDS=5)
 set(extent_integration.restore_property HL_ROUNDS=5000)
 
 # What also runs in the nested-SVM bed, where wine is slow.
-set(bed_tests selftest tour run hostile.instructions integration.snapshot integration.members)
+set(bed_tests selftest tour run hostile.memory integration.snapshot integration.members)
 
 function(hl_windows_test name timeout)
     set(labels whp kvm)

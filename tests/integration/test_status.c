@@ -102,7 +102,7 @@ static void limits(void **state)
     static char text[256];
     memset(text, 'x', sizeof text);
     const hl_sandbox_options hasty = FIXTURE_OPTIONS(.timeout_ns = 20000000);
-    const hl_sandbox_options frugal = FIXTURE_OPTIONS(.cpu_time_ns = 20000000);
+    const hl_sandbox_options frugal = FIXTURE_OPTIONS(.cpu_time_ns = 100000000);
     const hl_sandbox_options quiet = FIXTURE_OPTIONS(.output_size_max = 1000);
     const hl_sandbox_options curt = FIXTURE_OPTIONS(.reply_size_max = 1000);
     const hl_sandbox_options lonely = FIXTURE_OPTIONS(.host_calls_max = 2);
