@@ -5,6 +5,7 @@
 #include "util/error.h"
 
 #include <cpuid.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,8 +244,36 @@ hl_status hl__experiment_ask(struct hl__experiment *e, hl_error *err)
     return HL_OK;
 }
 
-uint64_t hl__machine_capabilities(const struct hl__machine *machine)
+/* The public answer */
+
+/* What follows from the machine alone. */
+static void describe_machine(hl_driver_info *info, const struct hl__machine *machine)
 {
-    return (machine->cr4_wanted & CR4_SMAP ? HL_CAPABILITY_SMAP : 0) |
-           (machine->cr4_wanted & CR4_UMIP ? HL_CAPABILITY_UMIP : 0);
+    info->virtualization =
+        machine->syscall_stays ? HL_VIRTUALIZATION_PAGE_TABLE : HL_VIRTUALIZATION_HARDWARE;
+    info->syscall_stays_in_user_mode = machine->syscall_stays;
+    info->tsc_khz = machine->tsc_khz;
+    info->capabilities = (machine->cr4_wanted & CR4_SMAP ? HL_CAPABILITY_SMAP : 0) |
+                         (machine->cr4_wanted & CR4_UMIP ? HL_CAPABILITY_UMIP : 0);
+}
+
+hl_status hl__experiment_probe(const struct hl__experiment_probe *probe, hl_driver_info *info,
+                               struct hl__machine *machine)
+{
+    hl_error reason = HL_ERROR_INIT;
+    *info = (hl_driver_info){.size = sizeof *info, .name = probe->driver->name};
+    *machine = (struct hl__machine){0};
+    info->status = hl__driver_open(probe->driver, &reason);
+    if (info->status == HL_OK) {
+        info->status = probe->find_machine(machine, &reason);
+        hl__driver_close(probe->driver);
+    }
+    if (info->status == HL_OK) {
+        describe_machine(info, machine);
+        probe->describe(info, machine);
+    } else {
+        snprintf(info->detail, sizeof info->detail, "%.*s", (int)sizeof info->detail - 1,
+                 reason.message);
+    }
+    return HL_OK;
 }

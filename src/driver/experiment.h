@@ -24,7 +24,18 @@ void hl__experiment_end(struct hl__experiment *e);
 /* Fills e->machine and e->refused. HL_HYPERVISOR_TOO_OLD: guests lack what sandboxes need. */
 hl_status hl__experiment_ask(struct hl__experiment *e, hl_error *err);
 
-/* The HL_CAPABILITY_* bits that follow from the machine alone. */
-uint64_t hl__machine_capabilities(const struct hl__machine *machine);
+/* What drivers differ in when they are probed. */
+struct hl__experiment_probe {
+    const hl__driver *driver;
+    /* Experiments, with the driver open. */
+    hl_status (*find_machine)(struct hl__machine *machine, hl_error *err);
+    /* Adds to the public answer what does not follow from the machine alone. */
+    void (*describe)(hl_driver_info *info, const struct hl__machine *machine);
+};
+
+/* As the driver's probe: opens the driver, asks, closes it, and describes what was found. Why it is not
+ * usable is an answer, not a failure. */
+hl_status hl__experiment_probe(const struct hl__experiment_probe *probe, hl_driver_info *info,
+                               struct hl__machine *machine);
 
 #endif

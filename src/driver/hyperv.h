@@ -1,6 +1,7 @@
 /*
- * What the drivers for Hyper-V share: the form of its registers and of its vector state, which are
- * the same on Linux (/dev/mshv) and on Windows (WHP), and slots of memory.
+ * What the drivers for Hyper-V share, since it is the same on Linux (/dev/mshv) and on Windows (WHP):
+ * the form of its registers and of its vector state, what a vCPU is owed before it goes on, and slots
+ * of memory.
  */
 #ifndef HL_DRIVER_HYPERV_H
 #define HL_DRIVER_HYPERV_H
@@ -90,6 +91,57 @@ uint64_t hl__hyperv_xcr0(unsigned attempt);
  * HL__VECTOR_STATE_SIZE bytes. */
 void hl__hyperv_vector_expand(const uint8_t *from, size_t size, uint8_t *to);
 
+/* Registers for one request, with the interface's names. */
+#define HL__HYPERV_BATCH_MAX 64u
+struct hl__hyperv_batch {
+    uint32_t count;
+    uint32_t names[HL__HYPERV_BATCH_MAX];
+    union hl__hyperv_value values[HL__HYPERV_BATCH_MAX] __attribute__((aligned(16)));
+};
+
+void hl__hyperv_batch_number(struct hl__hyperv_batch *batch, uint32_t name, uint64_t number);
+/* HL__STATE_SYSTEM; `names` in the order of enum hl__hyperv_system. */
+void hl__hyperv_batch_system(struct hl__hyperv_batch *batch, const uint32_t *names,
+                             const struct hl__system_state *system);
+/* Registers that become 0, or are to be read. */
+void hl__hyperv_batch_zeroes(struct hl__hyperv_batch *batch, const uint32_t *names, uint32_t count);
+
+/* What waits for the next entry of a vCPU: registers that were set, and what is left of the
+ * instruction that exited, which Hyper-V leaves all to us. */
+struct hl__hyperv_waiting {
+    uint32_t groups; /* HL__STATE_*, of `state` */
+    struct hl__cpu_state state;
+    uint8_t length;    /* of the instruction; 0: nothing is left to do */
+    uint8_t read_size; /* of a port read, which gives 0; 0: it was none */
+    uint64_t rip, rax; /* as of the exit */
+};
+
+/* As the driver's function. */
+void hl__hyperv_state_set(struct hl__hyperv_waiting *waiting, uint32_t groups,
+                          const struct hl__cpu_state *state);
+/* Gives the groups that wait, and returns the others. */
+uint32_t hl__hyperv_state_get(const struct hl__hyperv_waiting *waiting, uint32_t groups,
+                              struct hl__cpu_state *state);
+
+/* The registers as they are behind the instruction. */
+void hl__hyperv_finish(const struct hl__hyperv_waiting *waiting, uint64_t *rip, uint64_t *rax);
+/* Nothing is left of it: it was finished or abandoned. */
+void hl__hyperv_finished(struct hl__hyperv_waiting *waiting);
+
+/* An access to a port, as the interfaces tell it. */
+struct hl__hyperv_port_access {
+    uint64_t rip, rax;
+    uint32_t reason; /* the interface's number for such exits */
+    uint16_t port;
+    uint8_t size;
+    uint8_t length; /* of the instruction */
+    bool is_write, is_string;
+};
+
+/* The exit that it is; notes what is left of the instruction. */
+void hl__hyperv_decode_port(struct hl__hyperv_waiting *waiting,
+                            const struct hl__hyperv_port_access *access, struct hl__exit *exit);
+
 /* A slot of memory. */
 struct hl__hyperv_slot {
     uint64_t address;
@@ -138,15 +190,5 @@ hl_status hl__hyperv_dirty_rearm(const void *vm, const struct hl__hyperv_memory 
  * its translations, since they remember only whole ones. It must be memory that the guest used: the
  * kernel gives Hyper-V other memory, and takes it back, in its books only. No vCPU may run. */
 hl_status hl__hyperv_flush(const void *vm, const struct hl__hyperv_memory *memory, hl_error *err);
-
-/* What is left to do for an instruction that exited: Hyper-V leaves it all to us. */
-struct hl__hyperv_unfinished {
-    uint8_t length;    /* of the instruction; 0: nothing is left to do */
-    uint8_t read_size; /* of a port read, which gives 0; 0: it was none */
-};
-
-/* Does it, to the registers of the exit. */
-void hl__hyperv_finish(const struct hl__hyperv_unfinished *unfinished, uint64_t *rip,
-                       uint64_t *rax);
 
 #endif

@@ -226,11 +226,12 @@ void hl__hyperv_vector_expand(const uint8_t *from, size_t size, uint8_t *to)
 
 /* Half-done instructions */
 
-void hl__hyperv_finish(const struct hl__hyperv_unfinished *unfinished, uint64_t *rip, uint64_t *rax)
+void hl__hyperv_finish(const struct hl__hyperv_waiting *waiting, uint64_t *rip, uint64_t *rax)
 {
-    *rip += unfinished->length;
-    if (unfinished->read_size == 4)
+    *rip = waiting->rip + waiting->length;
+    *rax = waiting->rax;
+    if (waiting->read_size == 4)
         *rax = 0; /* a 32-bit result clears the upper half too */
-    else if (unfinished->read_size)
-        *rax &= ~0ull << 8 * unfinished->read_size;
+    else if (waiting->read_size)
+        *rax &= ~0ull << 8 * waiting->read_size;
 }

@@ -1,4 +1,4 @@
-/* VMs of KVM and their memory: slots, the dirty log, and the flush. The driver's table is at the
+/* VMs of KVM and their memory: slots, dirty pages, and the flush. The driver's table is at the
  * end. */
 #include "driver/kvm_internal.h"
 
@@ -12,60 +12,6 @@
 
 #define PAGE_SIZE 4096u
 #define WORD_BITS 64u
-
-int hl__kvm_ioctl(int fd, uint64_t *counter, unsigned long request, const void *argument)
-{
-    int result;
-    do {
-        if (counter)
-            (*counter)++;
-        result = ioctl(fd, request, argument);
-    } while (result < 0 && errno == EINTR);
-    return result;
-}
-
-/* VMs */
-
-static int kvm_enable(const struct kvm_vm *vm, uint32_t capability, uint64_t argument)
-{
-    struct kvm_enable_cap request = {.cap = capability, .args = {argument}};
-    return hl__kvm_ioctl(vm->fd, vm->counter, KVM_ENABLE_CAP, &request);
-}
-
-static hl_status kvm_vm_prepare(const struct kvm_vm *vm, hl_error *err)
-{
-    /* Reading the dirty log then leaves its pages writable; they are re-armed one by one. */
-    if (kvm_enable(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) < 0)
-        return hl__error_os(err, HL_SYSTEM, errno, "KVM_ENABLE_CAP",
-                            "cannot set up the dirty log of a VM");
-    if (hl__kvm_host.triple_fault_event && kvm_enable(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1) < 0)
-        return hl__error_os(err, HL_SYSTEM, errno, "KVM_ENABLE_CAP",
-                            "cannot set up the events of a VM");
-    return HL_OK;
-}
-
-hl_status hl__kvm_vm_create(void *state, uint32_t vcpu_count, uint64_t *counter, hl_error *err)
-{
-    struct kvm_vm *vm = state;
-    (void)vcpu_count;
-    *vm = (struct kvm_vm){.counter = counter};
-    vm->fd = hl__kvm_ioctl(hl__kvm_host.fd, counter, KVM_CREATE_VM, NULL);
-    if (vm->fd < 0)
-        return hl__error_os(err, HL_SYSTEM, errno, "KVM_CREATE_VM", "cannot create a VM");
-    hl_status status = kvm_vm_prepare(vm, err);
-    if (status != HL_OK)
-        hl__kvm_vm_destroy(vm);
-    return status;
-}
-
-void hl__kvm_vm_destroy(void *state)
-{
-    struct kvm_vm *vm = state;
-    close(vm->fd);
-    (*vm->counter)++;
-    free(vm->slots);
-    *vm = (struct kvm_vm){.fd = -1};
-}
 
 /* Memory */
 
@@ -99,8 +45,8 @@ static hl_status kvm_slots_reserve(struct kvm_vm *vm, uint32_t number, hl_error 
     return HL_OK;
 }
 
-hl_status hl__kvm_memory_add(void *state, uint32_t number, hl__gpa address, void *host, size_t size,
-                             uint32_t flags, hl_error *err)
+static hl_status kvm_memory_add(void *state, uint32_t number, hl__gpa address, void *host,
+                                size_t size, uint32_t flags, hl_error *err)
 {
     struct kvm_vm *vm = state;
     hl_status status = kvm_slots_reserve(vm, number, err);
@@ -129,7 +75,7 @@ static struct kvm_slot *kvm_slot_find(const struct kvm_vm *vm, uint32_t number, 
     return NULL;
 }
 
-hl_status hl__kvm_memory_track(void *state, uint32_t number, hl_error *err)
+static hl_status kvm_memory_track(void *state, uint32_t number, hl_error *err)
 {
     struct kvm_vm *vm = state;
     struct kvm_slot *slot = kvm_slot_find(vm, number, err);
@@ -144,7 +90,7 @@ hl_status hl__kvm_memory_track(void *state, uint32_t number, hl_error *err)
     return HL_OK;
 }
 
-/* Dirty log */
+/* Dirty pages */
 
 static size_t kvm_slot_words(const struct kvm_slot *slot)
 {
@@ -163,8 +109,8 @@ static const struct kvm_slot *kvm_slot_find_tracked(const struct kvm_vm *vm, uin
     return NULL;
 }
 
-hl_status hl__kvm_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, size_t words,
-                                hl_error *err)
+static hl_status kvm_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, size_t words,
+                                   hl_error *err)
 {
     struct kvm_vm *vm = state;
     const struct kvm_slot *slot = kvm_slot_find_tracked(vm, number, words, err);
@@ -179,8 +125,8 @@ hl_status hl__kvm_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, 
     return HL_OK;
 }
 
-hl_status hl__kvm_dirty_rearm(void *state, uint32_t number, const uint64_t *bitmap, size_t words,
-                              hl_error *err)
+static hl_status kvm_dirty_rearm(void *state, uint32_t number, const uint64_t *bitmap, size_t words,
+                                 hl_error *err)
 {
     struct kvm_vm *vm = state;
     const struct kvm_slot *slot = kvm_slot_find_tracked(vm, number, words, err);
@@ -210,8 +156,10 @@ hl_status hl__kvm_dirty_rearm(void *state, uint32_t number, const uint64_t *bitm
     return HL_OK;
 }
 
+/* Flush */
+
 /* Deleting any slot drops everything that KVM derived from guest page tables. */
-hl_status hl__kvm_flush(void *state, hl_error *err)
+static hl_status kvm_flush(void *state, hl_error *err)
 {
     static const uint8_t spare[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
     struct kvm_vm *vm = state;
@@ -230,6 +178,49 @@ hl_status hl__kvm_flush(void *state, hl_error *err)
     return HL_OK;
 }
 
+/* VMs */
+
+static int kvm_enable(const struct kvm_vm *vm, uint32_t capability, uint64_t argument)
+{
+    struct kvm_enable_cap request = {.cap = capability, .args = {argument}};
+    return hl__kvm_ioctl(vm->fd, vm->counter, KVM_ENABLE_CAP, &request);
+}
+
+static hl_status kvm_vm_prepare(const struct kvm_vm *vm, hl_error *err)
+{
+    /* Reading the dirty log then leaves its pages writable; they are re-armed one by one. */
+    if (kvm_enable(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "KVM_ENABLE_CAP",
+                            "cannot set up the dirty log of a VM");
+    if (hl__kvm_host.triple_fault_event && kvm_enable(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1) < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "KVM_ENABLE_CAP",
+                            "cannot set up the events of a VM");
+    return HL_OK;
+}
+
+static void kvm_vm_destroy(void *state)
+{
+    struct kvm_vm *vm = state;
+    close(vm->fd);
+    (*vm->counter)++;
+    free(vm->slots);
+    *vm = (struct kvm_vm){.fd = -1};
+}
+
+static hl_status kvm_vm_create(void *state, uint32_t vcpu_count, uint64_t *counter, hl_error *err)
+{
+    struct kvm_vm *vm = state;
+    (void)vcpu_count;
+    *vm = (struct kvm_vm){.counter = counter};
+    vm->fd = hl__kvm_ioctl(hl__kvm_host.fd, counter, KVM_CREATE_VM, NULL);
+    if (vm->fd < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "KVM_CREATE_VM", "cannot create a VM");
+    hl_status status = kvm_vm_prepare(vm, err);
+    if (status != HL_OK)
+        kvm_vm_destroy(vm);
+    return status;
+}
+
 const hl__driver hl__kvm_driver = {
     .name = "kvm",
     .vm_size = sizeof(struct kvm_vm),
@@ -237,13 +228,13 @@ const hl__driver hl__kvm_driver = {
     .probe = hl__kvm_probe,
     .open = hl__kvm_open,
     .close = hl__kvm_close,
-    .vm_create = hl__kvm_vm_create,
-    .vm_destroy = hl__kvm_vm_destroy,
-    .memory_add = hl__kvm_memory_add,
-    .memory_track = hl__kvm_memory_track,
-    .dirty_collect = hl__kvm_dirty_collect,
-    .dirty_rearm = hl__kvm_dirty_rearm,
-    .flush = hl__kvm_flush,
+    .vm_create = kvm_vm_create,
+    .vm_destroy = kvm_vm_destroy,
+    .memory_add = kvm_memory_add,
+    .memory_track = kvm_memory_track,
+    .dirty_collect = kvm_dirty_collect,
+    .dirty_rearm = kvm_dirty_rearm,
+    .flush = kvm_flush,
     .vcpu_create = hl__kvm_vcpu_create,
     .vcpu_destroy = hl__kvm_vcpu_destroy,
     .state_set = hl__kvm_state_set,

@@ -1,4 +1,4 @@
-/* /dev/kvm: opening it, and what the driver needs of it. */
+/* /dev/kvm: opening it, what the driver needs of it, and requests to it. */
 #include "driver/kvm_internal.h"
 
 #include "util/error.h"
@@ -138,4 +138,17 @@ void hl__kvm_close(void)
         hl__kvm_host.fd = -1;
     }
     pthread_mutex_unlock(&kvm_users_lock);
+}
+
+/* Requests */
+
+int hl__kvm_ioctl(int fd, uint64_t *counter, unsigned long request, const void *argument)
+{
+    int result;
+    do {
+        if (counter)
+            (*counter)++;
+        result = ioctl(fd, request, argument);
+    } while (result < 0 && errno == EINTR);
+    return result;
 }

@@ -69,16 +69,8 @@ hl_status hl__kvm_probe(hl_driver_info *info, struct hl__machine *machine, hl_er
 /* Sets XCR0; 0 or an errno. */
 int hl__kvm_vcpu_set_xcr0(const struct kvm_vcpu *vcpu, uint64_t value);
 
-hl_status hl__kvm_vm_create(void *vm, uint32_t vcpu_count, uint64_t *counter, hl_error *err);
-void hl__kvm_vm_destroy(void *vm);
-hl_status hl__kvm_memory_add(void *vm, uint32_t slot, hl__gpa address, void *host, size_t size,
-                             uint32_t flags, hl_error *err);
-hl_status hl__kvm_memory_track(void *vm, uint32_t slot, hl_error *err);
-hl_status hl__kvm_dirty_collect(void *vm, uint32_t slot, uint64_t *bitmap, size_t words,
-                                hl_error *err);
-hl_status hl__kvm_dirty_rearm(void *vm, uint32_t slot, const uint64_t *bitmap, size_t words,
-                              hl_error *err);
-hl_status hl__kvm_flush(void *vm, hl_error *err);
+/* Gives a vCPU what it has from birth: XCR0 and the MSRs of `syscall`. */
+hl_status hl__kvm_vcpu_set_birth_state(const struct kvm_vcpu *vcpu, hl_error *err);
 
 hl_status hl__kvm_vcpu_create(void *vm, void *vcpu, uint32_t index,
                               const struct hl__vcpu_setup *setup, hl_error *err);
@@ -99,8 +91,5 @@ void hl__kvm_system_from(const struct kvm_sregs *from, struct hl__system_state *
 void hl__kvm_events_none(struct kvm_vcpu_events *events);
 
 extern const hl__driver hl__kvm_driver;
-
-/* Gives a vCPU what it has from birth: XCR0 and the MSRs of `syscall`. */
-hl_status hl__kvm_vcpu_set_birth_state(const struct kvm_vcpu *vcpu, hl_error *err);
 
 #endif

@@ -8,10 +8,7 @@
 #include "driver/experiment.h"
 #include "driver/kvm_internal.h"
 
-#include "util/error.h"
-
 #include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/utsname.h>
 
@@ -87,37 +84,20 @@ static void kvm_describe(hl_driver_info *info, const struct hl__machine *machine
 {
     struct utsname system = {.release = "?"};
     (void)uname(&system);
-    info->virtualization =
-        machine->syscall_stays ? HL_VIRTUALIZATION_PAGE_TABLE : HL_VIRTUALIZATION_HARDWARE;
-    info->syscall_stays_in_user_mode = machine->syscall_stays;
     info->api_version = hl__kvm_host.api_version;
-    info->tsc_khz = machine->tsc_khz;
     info->vcpus_max = hl__kvm_host.vcpus_max;
     info->memory_slots_max = hl__kvm_host.slots_max - 1;
-    info->capabilities = HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM |
-                         HL_CAPABILITY_SYNC_REGISTERS | HL_CAPABILITY_READONLY_MEMORY |
-                         HL_CAPABILITY_IMMEDIATE_EXIT | hl__machine_capabilities(machine);
+    info->capabilities |= HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM |
+                          HL_CAPABILITY_SYNC_REGISTERS | HL_CAPABILITY_READONLY_MEMORY |
+                          HL_CAPABILITY_IMMEDIATE_EXIT;
     snprintf(info->detail, sizeof info->detail, "KVM of Linux %s is ready: %s", system.release,
              machine->syscall_stays ? "it works by page tables (PVM), user mode runs at full speed"
                                     : "it uses the processor's virtualization (VT-x or SVM)");
 }
 
-/* Why KVM is not usable is an answer, not a failure of the probe. */
 hl_status hl__kvm_probe(hl_driver_info *info, struct hl__machine *machine, hl_error *err)
 {
+    const struct hl__experiment_probe probe = {&hl__kvm_driver, kvm_find_machine, kvm_describe};
     (void)err;
-    hl_error reason = HL_ERROR_INIT;
-    *info = (hl_driver_info){.size = sizeof *info, .name = hl__kvm_driver.name};
-    *machine = (struct hl__machine){0};
-    info->status = hl__kvm_open(&reason);
-    if (info->status == HL_OK) {
-        info->status = kvm_find_machine(machine, &reason);
-        hl__kvm_close();
-    }
-    if (info->status == HL_OK)
-        kvm_describe(info, machine);
-    else
-        snprintf(info->detail, sizeof info->detail, "%.*s", (int)sizeof info->detail - 1,
-                 reason.message);
-    return HL_OK;
+    return hl__experiment_probe(&probe, info, machine);
 }

@@ -1,4 +1,4 @@
-/* Partitions of MSHV and their memory: regions, the bitmap of accesses, and the flush. The driver's
+/* Partitions of MSHV and their memory: regions, dirty pages, and the flush. The driver's
  * table is at the end. */
 #include "driver/mshv_internal.h"
 
@@ -36,25 +36,6 @@ static hl_status mshv_slot_unmap(const void *vm, const struct hl__hyperv_slot *s
     if (mshv_region_apply(vm, slot, MSHV_MEMORY_UNMAP) < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "MSHV_SET_GUEST_MEMORY",
                             "cannot take memory from a VM");
-    return HL_OK;
-}
-
-/* Reading clears: a request that only reads makes every page dirty, in the kernels that there are. */
-static hl_status mshv_slot_read_dirty(const void *state, const struct hl__hyperv_slot *slot,
-                                      uint64_t *bitmap, size_t words, hl_error *err)
-{
-    const struct mshv_vm *vm = state;
-    struct mshv_access_bitmap request = {
-        .type = MSHV_ACCESS_DIRTY,
-        .operation = MSHV_ACCESS_CLEAR,
-        .page_count = slot->size / MSHV_PAGE_SIZE,
-        .guest_page = slot->address / MSHV_PAGE_SIZE,
-        .bitmap = (uintptr_t)bitmap,
-    };
-    (void)words;
-    if (hl__mshv_ioctl(vm->fd, vm->counter, MSHV_GET_ACCESS_BITMAP, &request) < 0)
-        return hl__error_os(err, HL_SYSTEM, errno, "MSHV_GET_GPAP_ACCESS_BITMAP",
-                            "cannot read which pages of a VM are dirty");
     return HL_OK;
 }
 
@@ -111,6 +92,27 @@ static hl_status mshv_memory_track(void *state, uint32_t number, hl_error *err)
     return slot->dirty ? HL_OK : mshv_slot_track(vm, slot, err);
 }
 
+/* Dirty pages */
+
+/* Reading clears: a request that only reads makes every page dirty, in the kernels that there are. */
+static hl_status mshv_slot_read_dirty(const void *state, const struct hl__hyperv_slot *slot,
+                                      uint64_t *bitmap, size_t words, hl_error *err)
+{
+    const struct mshv_vm *vm = state;
+    struct mshv_access_bitmap request = {
+        .type = MSHV_ACCESS_DIRTY,
+        .operation = MSHV_ACCESS_CLEAR,
+        .page_count = slot->size / MSHV_PAGE_SIZE,
+        .guest_page = slot->address / MSHV_PAGE_SIZE,
+        .bitmap = (uintptr_t)bitmap,
+    };
+    (void)words;
+    if (hl__mshv_ioctl(vm->fd, vm->counter, MSHV_GET_ACCESS_BITMAP, &request) < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "MSHV_GET_GPAP_ACCESS_BITMAP",
+                            "cannot read which pages of a VM are dirty");
+    return HL_OK;
+}
+
 static hl_status mshv_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, size_t words,
                                     hl_error *err)
 {
@@ -124,6 +126,8 @@ static hl_status mshv_dirty_rearm(void *state, uint32_t number, const uint64_t *
     const struct mshv_vm *vm = state;
     return hl__hyperv_dirty_rearm(vm, &vm->memory, number, bitmap, words, err);
 }
+
+/* Flush */
 
 static hl_status mshv_flush(void *state, hl_error *err)
 {

@@ -35,18 +35,19 @@ static hl_status mshv_open_failed(int error, hl_error *err)
     }
 }
 
+static hl_status mshv_open_device(hl_error *err)
+{
+    hl__mshv_host.fd = open("/dev/mshv", O_RDWR | O_CLOEXEC);
+    return hl__mshv_host.fd >= 0 ? HL_OK : mshv_open_failed(errno, err);
+}
+
 static pthread_mutex_t mshv_users_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned mshv_users;
 
 hl_status hl__mshv_open(hl_error *err)
 {
-    hl_status status = HL_OK;
     pthread_mutex_lock(&mshv_users_lock);
-    if (mshv_users == 0) {
-        hl__mshv_host.fd = open("/dev/mshv", O_RDWR | O_CLOEXEC);
-        if (hl__mshv_host.fd < 0)
-            status = mshv_open_failed(errno, err);
-    }
+    hl_status status = mshv_users ? HL_OK : mshv_open_device(err);
     mshv_users += status == HL_OK;
     pthread_mutex_unlock(&mshv_users_lock);
     return status;
@@ -61,6 +62,8 @@ void hl__mshv_close(void)
     }
     pthread_mutex_unlock(&mshv_users_lock);
 }
+
+/* Requests */
 
 int hl__mshv_ioctl(int fd, uint64_t *counter, unsigned long request, void *argument)
 {
@@ -88,7 +91,7 @@ static int mshv_hypercall(int fd, uint64_t *counter, const struct mshv_hypercall
     return result < 0 ? result : request.repetitions;
 }
 
-int hl__mshv_property_set(struct mshv_vm *vm, uint32_t code, uint64_t value)
+int hl__mshv_property_set(const struct mshv_vm *vm, uint32_t code, uint64_t value)
 {
     struct mshv_set_property input = {.code = code, .value = value};
     const struct mshv_hypercall form = {
@@ -99,15 +102,20 @@ int hl__mshv_property_set(struct mshv_vm *vm, uint32_t code, uint64_t value)
     return mshv_hypercall(vm->fd, vm->counter, &form) < 0 ? errno : 0;
 }
 
-/* Registers. Hyper-V may do fewer repetitions than were asked for: the rest follows. */
+/* Registers: Hyper-V may do fewer than were asked for, and the rest follows. */
 
-static int mshv_set_some(struct mshv_vcpu *vcpu, const uint32_t *names,
-                         const union hl__hyperv_value *values, uint32_t count)
+_Static_assert(HL__HYPERV_BATCH_MAX <= MSHV_REGISTERS_MAX, "a batch fits into one hypercall");
+
+/* How many were set from the given one on; -1 with errno. */
+static int mshv_set_some(const struct mshv_vcpu *vcpu, const struct hl__hyperv_batch *batch,
+                         uint32_t first)
 {
     struct mshv_set_registers input;
+    uint32_t count = batch->count - first;
     input.head = (struct mshv_register_head){.vp = vcpu->index};
     for (uint32_t i = 0; i < count; i++)
-        input.registers[i] = (struct mshv_named_register){.name = names[i], .value = values[i]};
+        input.registers[i] = (struct mshv_named_register){.name = batch->names[first + i],
+                                                          .value = batch->values[first + i]};
     const struct mshv_hypercall form = {
         .code = MSHV_HYPERCALL_SET_REGISTERS,
         .repetitions = (uint16_t)count,
@@ -117,50 +125,47 @@ static int mshv_set_some(struct mshv_vcpu *vcpu, const uint32_t *names,
     return mshv_hypercall(vcpu->fd, vcpu->counter, &form);
 }
 
-hl_status hl__mshv_registers_set(struct mshv_vcpu *vcpu, const uint32_t *names,
-                                 const union hl__hyperv_value *values, uint32_t count,
+hl_status hl__mshv_registers_set(const struct mshv_vcpu *vcpu, const struct hl__hyperv_batch *batch,
                                  hl_error *err)
 {
-    for (uint32_t done = 0; done < count;) {
-        uint32_t left = count - done;
-        int more = mshv_set_some(vcpu, names + done, values + done,
-                                 left < MSHV_REGISTERS_MAX ? left : MSHV_REGISTERS_MAX);
-        if (more <= 0)
-            return hl__error_os(err, HL_SYSTEM, more ? errno : EIO, "MSHV_ROOT_HVCALL",
-                                "cannot set register 0x%x", (unsigned)names[done]);
-        done += (uint32_t)more;
+    int some;
+    for (uint32_t done = 0; done < batch->count; done += (uint32_t)some) {
+        some = mshv_set_some(vcpu, batch, done);
+        if (some <= 0)
+            return hl__error_os(err, HL_SYSTEM, some ? errno : EIO, "MSHV_ROOT_HVCALL",
+                                "cannot set register 0x%x", (unsigned)batch->names[done]);
     }
     return HL_OK;
 }
 
-static int mshv_get_some(struct mshv_vcpu *vcpu, const uint32_t *names,
-                         union hl__hyperv_value *values, uint32_t count)
+/* How many were read from the given one on; -1 with errno. */
+static int mshv_get_some(const struct mshv_vcpu *vcpu, struct hl__hyperv_batch *batch,
+                         uint32_t first)
 {
     struct mshv_get_registers input;
+    uint32_t count = batch->count - first;
     input.head = (struct mshv_register_head){.vp = vcpu->index};
-    memcpy(input.names, names, count * sizeof *names);
+    memcpy(input.names, batch->names + first, count * sizeof *input.names);
     const struct mshv_hypercall form = {
         .code = MSHV_HYPERCALL_GET_REGISTERS,
         .repetitions = (uint16_t)count,
-        .input_size = (uint16_t)(sizeof input.head + count * sizeof *names),
-        .output_size = (uint16_t)(count * sizeof *values),
+        .input_size = (uint16_t)(sizeof input.head + count * sizeof *input.names),
+        .output_size = (uint16_t)(count * sizeof *batch->values),
         .input = (uintptr_t)&input,
-        .output = (uintptr_t)values,
+        .output = (uintptr_t)(batch->values + first),
     };
     return mshv_hypercall(vcpu->fd, vcpu->counter, &form);
 }
 
-hl_status hl__mshv_registers_get(struct mshv_vcpu *vcpu, const uint32_t *names,
-                                 union hl__hyperv_value *values, uint32_t count, hl_error *err)
+hl_status hl__mshv_registers_get(const struct mshv_vcpu *vcpu, struct hl__hyperv_batch *batch,
+                                 hl_error *err)
 {
-    for (uint32_t done = 0; done < count;) {
-        uint32_t left = count - done;
-        int more = mshv_get_some(vcpu, names + done, values + done,
-                                 left < MSHV_REGISTERS_MAX ? left : MSHV_REGISTERS_MAX);
-        if (more <= 0)
-            return hl__error_os(err, HL_SYSTEM, more ? errno : EIO, "MSHV_ROOT_HVCALL",
-                                "cannot read register 0x%x", (unsigned)names[done]);
-        done += (uint32_t)more;
+    int some;
+    for (uint32_t done = 0; done < batch->count; done += (uint32_t)some) {
+        some = mshv_get_some(vcpu, batch, done);
+        if (some <= 0)
+            return hl__error_os(err, HL_SYSTEM, some ? errno : EIO, "MSHV_ROOT_HVCALL",
+                                "cannot read register 0x%x", (unsigned)batch->names[done]);
     }
     return HL_OK;
 }

@@ -9,9 +9,11 @@
 
 #define HL__MSHV_VCPUS_MAX 256u
 
-/* Facts about /dev/mshv. */
+/* Facts about /dev/mshv, the same for every VM. Written by the probe, read-only afterwards. */
 struct mshv_host {
-    int fd; /* -1: not open */
+    int fd;                /* -1: not open */
+    uint64_t xcr0;         /* every vCPU's */
+    bool shares_registers; /* in a page: general registers travel with entries */
 };
 extern struct mshv_host hl__mshv_host;
 
@@ -27,13 +29,7 @@ struct mshv_vcpu {
     uint32_t index;
     uint64_t *counter;
     volatile struct mshv_register_page *page; /* shared with Hyper-V */
-
-    /* Registers that wait for the next entry. */
-    uint32_t waiting; /* HL__STATE_* */
-    struct hl__cpu_state state;
-
-    struct hl__hyperv_unfinished unfinished;
-    uint64_t exit_rip, exit_rax; /* registers that `unfinished` changes */
+    struct hl__hyperv_waiting waiting;
     /* A kick that no run has answered yet. Set on the vCPU's own thread by a signal handler. */
     volatile sig_atomic_t kicked;
 };
@@ -42,24 +38,27 @@ struct mshv_vcpu {
  * the kernel has just given Hyper-V the memory that it lacked. */
 int hl__mshv_ioctl(int fd, uint64_t *counter, unsigned long request, void *argument);
 
-/* Moves any number of registers of a vCPU. */
-hl_status hl__mshv_registers_set(struct mshv_vcpu *vcpu, const uint32_t *names,
-                                 const union hl__hyperv_value *values, uint32_t count,
+/* Moves registers of a vCPU. */
+hl_status hl__mshv_registers_set(const struct mshv_vcpu *vcpu, const struct hl__hyperv_batch *batch,
                                  hl_error *err);
-hl_status hl__mshv_registers_get(struct mshv_vcpu *vcpu, const uint32_t *names,
-                                 union hl__hyperv_value *values, uint32_t count, hl_error *err);
+hl_status hl__mshv_registers_get(const struct mshv_vcpu *vcpu, struct hl__hyperv_batch *batch,
+                                 hl_error *err);
+
+/* Sets a property of a partition; 0 or an errno. */
+int hl__mshv_property_set(const struct mshv_vm *vm, uint32_t code, uint64_t value);
 
 /* Whether the shared page has the registers of the vCPU. */
 bool hl__mshv_page_is_valid(const struct mshv_vcpu *vcpu);
 
-/* Sets a property of a partition; 0 or an errno. */
-int hl__mshv_property_set(struct mshv_vm *vm, uint32_t code, uint64_t value);
+/* Sets XCR0. */
+hl_status hl__mshv_vcpu_set_xcr0(const struct mshv_vcpu *vcpu, uint64_t value, hl_error *err);
 
 /* Opens /dev/mshv, unless it is open. Errors: HL_NO_HYPERVISOR, HL_HYPERVISOR_DENIED, HL_SYSTEM; the
  * message says how to get what is missing. Calls nest. */
 hl_status hl__mshv_open(hl_error *err);
 void hl__mshv_close(void);
 
+/* Fills hl__mshv_host and finds out by experiment what the machine does with guests. */
 hl_status hl__mshv_probe(hl_driver_info *info, struct hl__machine *machine, hl_error *err);
 
 hl_status hl__mshv_vcpu_create(void *vm, void *vcpu, uint32_t index,

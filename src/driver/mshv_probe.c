@@ -26,59 +26,54 @@ static hl_status mshv_check_interface(hl_error *err)
                         "MSHV does not create partitions: is this the root partition of Hyper-V?");
 }
 
-/* Fills in `shares_registers`: whether registers travel in the shared page. */
-static hl_status mshv_find_machine(struct hl__machine *machine, bool *shares_registers,
-                                   hl_error *err)
+/* The most vector state that Hyper-V lets a vCPU have; 0 if it lets us choose nothing. */
+static uint64_t mshv_find_xcr0(const struct hl__experiment *e)
+{
+    uint64_t xcr0;
+    for (unsigned attempt = 0; (xcr0 = hl__hyperv_xcr0(attempt)); attempt++)
+        if (hl__mshv_vcpu_set_xcr0(e->vcpu, xcr0, NULL) == HL_OK)
+            return xcr0;
+    return 0;
+}
+
+static hl_status mshv_find_machine(struct hl__machine *machine, hl_error *err)
 {
     struct hl__experiment e;
+    hl__mshv_host.xcr0 = 0;
     hl_status status = mshv_check_interface(err);
     if (status == HL_OK)
         status = hl__experiment_begin(&e, &hl__mshv_driver, err);
     if (status != HL_OK)
         return status;
+    e.xcr0 = mshv_find_xcr0(&e);
     status = hl__experiment_ask(&e, err);
-    *shares_registers = hl__mshv_page_is_valid(e.vcpu);
+    hl__mshv_host.shares_registers = hl__mshv_page_is_valid(e.vcpu);
+    hl__mshv_host.xcr0 = e.xcr0;
     hl__experiment_end(&e);
     *machine = e.machine;
     machine->memory_pinned = true;
     return status;
 }
 
-static void mshv_describe(hl_driver_info *info, const struct hl__machine *machine,
-                          bool shares_registers)
+/* The public answer */
+
+static void mshv_describe(hl_driver_info *info, const struct hl__machine *machine)
 {
     struct utsname system = {.release = "?"};
+    (void)machine;
     (void)uname(&system);
-    info->virtualization =
-        machine->syscall_stays ? HL_VIRTUALIZATION_PAGE_TABLE : HL_VIRTUALIZATION_HARDWARE;
-    info->syscall_stays_in_user_mode = machine->syscall_stays;
-    info->tsc_khz = machine->tsc_khz;
     info->vcpus_max = HL__MSHV_VCPUS_MAX;
     info->memory_slots_max = HL__HYPERV_SLOTS_MAX;
-    info->capabilities =
-        HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM | HL_CAPABILITY_READONLY_MEMORY |
-        (shares_registers ? HL_CAPABILITY_SYNC_REGISTERS : 0) | hl__machine_capabilities(machine);
+    info->capabilities |= HL_CAPABILITY_DIRTY_LOG | HL_CAPABILITY_DIRTY_REARM |
+                          HL_CAPABILITY_READONLY_MEMORY |
+                          (hl__mshv_host.shares_registers ? HL_CAPABILITY_SYNC_REGISTERS : 0);
     snprintf(info->detail, sizeof info->detail,
              "Hyper-V is ready by MSHV of Linux %s; memory of sandboxes is pinned", system.release);
 }
 
-/* Why MSHV is not usable is an answer, not a failure of the probe. */
 hl_status hl__mshv_probe(hl_driver_info *info, struct hl__machine *machine, hl_error *err)
 {
+    const struct hl__experiment_probe probe = {&hl__mshv_driver, mshv_find_machine, mshv_describe};
     (void)err;
-    hl_error reason = HL_ERROR_INIT;
-    bool shares_registers = false;
-    *info = (hl_driver_info){.size = sizeof *info, .name = hl__mshv_driver.name};
-    *machine = (struct hl__machine){0};
-    info->status = hl__mshv_open(&reason);
-    if (info->status == HL_OK) {
-        info->status = mshv_find_machine(machine, &shares_registers, &reason);
-        hl__mshv_close();
-    }
-    if (info->status == HL_OK)
-        mshv_describe(info, machine, shares_registers);
-    else
-        snprintf(info->detail, sizeof info->detail, "%.*s", (int)sizeof info->detail - 1,
-                 reason.message);
-    return HL_OK;
+    return hl__experiment_probe(&probe, info, machine);
 }

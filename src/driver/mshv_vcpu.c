@@ -1,9 +1,9 @@
 /*
  * vCPUs of MSHV: entering them, decoding exits, kicks, and moving registers.
  *
- * state_set() keeps registers here until the next run. General registers then travel in the page
+ * state_set() keeps registers in `waiting` until the next run. General registers then travel in the page
  * that is shared with Hyper-V, so that a run needs no other request; others go by a hypercall.
- * Hyper-V leaves every instruction that exits to us: `unfinished` tells what is left of it.
+ * Hyper-V leaves every instruction that exits to us.
  */
 #include "driver/mshv_internal.h"
 
@@ -40,50 +40,47 @@ static hl_status mshv_vcpu_open(const struct mshv_vm *vm, struct mshv_vcpu *vcpu
     vcpu->fd = hl__mshv_ioctl(vm->fd, vm->counter, MSHV_CREATE_VP, &request);
     if (vcpu->fd < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "MSHV_CREATE_VP", "cannot create a vCPU");
+    (*vm->counter)++;
     void *page = mmap(NULL, MSHV_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd,
                       (off_t)MSHV_MMAP_REGISTER_PAGE * MSHV_PAGE_SIZE);
-    (*vcpu->counter)++;
-    if (page == MAP_FAILED) {
-        int error = errno;
-        close(vcpu->fd);
-        return hl__error_os(err, HL_SYSTEM, error, "mmap", "cannot map the registers of a vCPU");
-    }
+    if (page == MAP_FAILED)
+        return hl__error_os(err, HL_SYSTEM, errno, "mmap", "cannot map the registers of a vCPU");
     vcpu->page = page;
     return HL_OK;
 }
 
-/* What it has from birth: vector state, the MSRs of `syscall`, and the host's time-stamp counter. */
-static hl_status mshv_vcpu_set_birth_state(struct mshv_vcpu *vcpu,
-                                           const struct hl__vcpu_setup *setup, hl_error *err)
+hl_status hl__mshv_vcpu_set_xcr0(const struct mshv_vcpu *vcpu, uint64_t value, hl_error *err)
 {
-    static const uint32_t names[] = {MSHV_REGISTER_XFEM, MSHV_REGISTER_STAR, MSHV_REGISTER_LSTAR,
-                                     MSHV_REGISTER_SYSCALL_MASK, MSHV_REGISTER_TSC};
-    union hl__hyperv_value values[] = {{.words = {0}},
-                                       {.words = {setup->star}},
-                                       {.words = {setup->lstar}},
-                                       {.words = {setup->syscall_mask}},
-                                       {.words = {0}}};
-    hl_status status = HL_SYSTEM;
-    for (unsigned attempt = 0; status == HL_SYSTEM; attempt++) {
-        values[0].number = hl__hyperv_xcr0(attempt);
-        if (!values[0].number)
-            break;
-        values[4].number = hl__os_tsc();
-        status = hl__mshv_registers_set(vcpu, names, values, sizeof names / sizeof *names, err);
-    }
-    return status;
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    hl__hyperv_batch_number(&batch, MSHV_REGISTER_XFEM, value);
+    return hl__mshv_registers_set(vcpu, &batch, err);
 }
 
-hl_status hl__mshv_vcpu_create(void *vm_state, void *state, uint32_t index,
+/* Gives it what it has from birth: XCR0, the MSRs of `syscall`, and the host's time-stamp counter. */
+static hl_status mshv_vcpu_set_birth_state(const struct mshv_vcpu *vcpu,
+                                           const struct hl__vcpu_setup *setup, hl_error *err)
+{
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    if (hl__mshv_host.xcr0)
+        hl__hyperv_batch_number(&batch, MSHV_REGISTER_XFEM, hl__mshv_host.xcr0);
+    hl__hyperv_batch_number(&batch, MSHV_REGISTER_STAR, setup->star);
+    hl__hyperv_batch_number(&batch, MSHV_REGISTER_LSTAR, setup->lstar);
+    hl__hyperv_batch_number(&batch, MSHV_REGISTER_SYSCALL_MASK, setup->syscall_mask);
+    hl__hyperv_batch_number(&batch, MSHV_REGISTER_TSC, hl__os_tsc());
+    return hl__mshv_registers_set(vcpu, &batch, err);
+}
+
+hl_status hl__mshv_vcpu_create(void *vm_state, void *vcpu_state, uint32_t index,
                                const struct hl__vcpu_setup *setup, hl_error *err)
 {
     const struct mshv_vm *vm = vm_state;
-    struct mshv_vcpu *vcpu = state;
-    *vcpu = (struct mshv_vcpu){.index = index, .counter = vm->counter};
+    struct mshv_vcpu *vcpu = vcpu_state;
+    *vcpu = (struct mshv_vcpu){.fd = -1, .index = index, .counter = vm->counter};
     hl_status status = mshv_vcpu_open(vm, vcpu, err);
-    if (status != HL_OK)
-        return status;
-    status = mshv_vcpu_set_birth_state(vcpu, setup, err);
+    if (status == HL_OK)
+        status = mshv_vcpu_set_birth_state(vcpu, setup, err);
     if (status != HL_OK)
         hl__mshv_vcpu_destroy(vcpu);
     return status;
@@ -92,54 +89,104 @@ hl_status hl__mshv_vcpu_create(void *vm_state, void *state, uint32_t index,
 void hl__mshv_vcpu_destroy(void *state)
 {
     struct mshv_vcpu *vcpu = state;
-    munmap((void *)vcpu->page, MSHV_PAGE_SIZE);
-    close(vcpu->fd);
-    *vcpu->counter += 2;
-    *vcpu = (struct mshv_vcpu){.fd = -1};
+    if (vcpu->page) {
+        munmap((void *)vcpu->page, MSHV_PAGE_SIZE);
+        (*vcpu->counter)++;
+    }
+    if (vcpu->fd >= 0) {
+        close(vcpu->fd);
+        (*vcpu->counter)++;
+    }
+    vcpu->page = NULL;
+    vcpu->fd = -1;
 }
 
-/* Registers */
+/* Completing instructions */
 
 bool hl__mshv_page_is_valid(const struct mshv_vcpu *vcpu)
 {
     return vcpu->page->is_valid && vcpu->page->version == MSHV_REGISTER_PAGE_VERSION;
 }
 
-static hl_status mshv_general_get(struct mshv_vcpu *vcpu, struct hl__general_state *general,
-                                  hl_error *err)
+/* A general register: by the shared page if it can be, which is told with `dirty`. */
+static void mshv_send_number(const struct mshv_vcpu *vcpu, struct hl__hyperv_batch *batch,
+                             enum hl__hyperv_general index, uint64_t number, uint32_t dirty)
+{
+    if (!hl__mshv_page_is_valid(vcpu)) {
+        hl__hyperv_batch_number(batch, MSHV_REGISTER_RAX + index, number);
+        return;
+    }
+    vcpu->page->general[index] = number;
+    vcpu->page->dirty |= dirty;
+}
+
+static void mshv_finish(const struct mshv_vcpu *vcpu, struct hl__hyperv_batch *batch)
+{
+    uint64_t rip, rax;
+    hl__hyperv_finish(&vcpu->waiting, &rip, &rax);
+    mshv_send_number(vcpu, batch, HL__HYPERV_RIP, rip, MSHV_DIRTY_INSTRUCTION_POINTER);
+    if (vcpu->waiting.read_size)
+        mshv_send_number(vcpu, batch, HL__HYPERV_RAX, rax, MSHV_DIRTY_GENERAL);
+}
+
+hl_status hl__mshv_retire(void *state, hl_error *err)
+{
+    struct mshv_vcpu *vcpu = state;
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    if (!vcpu->waiting.length)
+        return HL_OK;
+    mshv_finish(vcpu, &batch);
+    hl_status status = hl__mshv_registers_set(vcpu, &batch, err);
+    if (status == HL_OK)
+        hl__hyperv_finished(&vcpu->waiting);
+    return status;
+}
+
+/* Registers */
+
+void hl__mshv_state_set(void *state, uint32_t groups, const struct hl__cpu_state *from)
+{
+    struct mshv_vcpu *vcpu = state;
+    hl__hyperv_state_set(&vcpu->waiting, groups, from);
+}
+
+static hl_status mshv_fetch_general(const struct mshv_vcpu *vcpu, struct hl__general_state *general,
+                                    hl_error *err)
 {
     uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
     if (hl__mshv_page_is_valid(vcpu)) {
         for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
             numbers[i] = vcpu->page->general[i];
-    } else {
-        uint32_t names[HL__HYPERV_GENERAL_COUNT];
-        union hl__hyperv_value values[HL__HYPERV_GENERAL_COUNT];
-        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
-            names[i] = MSHV_REGISTER_RAX + i;
-        hl_status status =
-            hl__mshv_registers_get(vcpu, names, values, HL__HYPERV_GENERAL_COUNT, err);
-        if (status != HL_OK)
-            return status;
-        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
-            numbers[i] = values[i].number;
+        hl__hyperv_general_from(numbers, general);
+        return HL_OK;
     }
+    for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+        hl__hyperv_batch_number(&batch, MSHV_REGISTER_RAX + i, 0);
+    hl_status status = hl__mshv_registers_get(vcpu, &batch, err);
+    if (status != HL_OK)
+        return status;
+    for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+        numbers[i] = batch.values[i].number;
     hl__hyperv_general_from(numbers, general);
     return HL_OK;
 }
 
-static hl_status mshv_system_get(struct mshv_vcpu *vcpu, struct hl__system_state *system,
-                                 hl_error *err)
+static hl_status mshv_fetch_system(const struct mshv_vcpu *vcpu, struct hl__system_state *system,
+                                   hl_error *err)
 {
-    union hl__hyperv_value values[HL__HYPERV_SYSTEM_COUNT];
-    hl_status status =
-        hl__mshv_registers_get(vcpu, system_names, values, HL__HYPERV_SYSTEM_COUNT, err);
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    hl__hyperv_batch_zeroes(&batch, system_names, HL__HYPERV_SYSTEM_COUNT);
+    hl_status status = hl__mshv_registers_get(vcpu, &batch, err);
     if (status == HL_OK)
-        hl__hyperv_system_from(values, system);
+        hl__hyperv_system_from(batch.values, system);
     return status;
 }
 
-static hl_status mshv_vector_get(const struct mshv_vcpu *vcpu, uint8_t *vector, hl_error *err)
+static hl_status mshv_fetch_vector(const struct mshv_vcpu *vcpu, uint8_t *vector, hl_error *err)
 {
     uint8_t area[HL__HYPERV_VECTOR_SIZE] __attribute__((aligned(MSHV_PAGE_SIZE)));
     struct mshv_vp_state request = {
@@ -152,127 +199,45 @@ static hl_status mshv_vector_get(const struct mshv_vcpu *vcpu, uint8_t *vector, 
 
 hl_status hl__mshv_state_get(void *state, uint32_t groups, struct hl__cpu_state *to, hl_error *err)
 {
-    struct mshv_vcpu *vcpu = state;
+    const struct mshv_vcpu *vcpu = state;
+    uint32_t missing = hl__hyperv_state_get(&vcpu->waiting, groups, to);
     hl_status status = HL_OK;
-    if (groups & vcpu->waiting & HL__STATE_GENERAL)
-        to->general = vcpu->state.general;
-    else if (groups & HL__STATE_GENERAL)
-        status = mshv_general_get(vcpu, &to->general, err);
-    if (groups & vcpu->waiting & HL__STATE_SYSTEM)
-        to->system = vcpu->state.system;
-    else if (groups & HL__STATE_SYSTEM && status == HL_OK)
-        status = mshv_system_get(vcpu, &to->system, err);
-    if (groups & HL__STATE_VECTOR && status == HL_OK)
-        status = mshv_vector_get(vcpu, to->vector, err);
+    if (missing & HL__STATE_GENERAL)
+        status = mshv_fetch_general(vcpu, &to->general, err);
+    if (missing & HL__STATE_SYSTEM && status == HL_OK)
+        status = mshv_fetch_system(vcpu, &to->system, err);
+    if (missing & HL__STATE_VECTOR && status == HL_OK)
+        status = mshv_fetch_vector(vcpu, to->vector, err);
     return status;
 }
 
-void hl__mshv_state_set(void *state, uint32_t groups, const struct hl__cpu_state *from)
-{
-    struct mshv_vcpu *vcpu = state;
-    if (groups & HL__STATE_GENERAL) {
-        vcpu->state.general = from->general;
-        vcpu->unfinished = (struct hl__hyperv_unfinished){0}; /* it is abandoned */
-    }
-    if (groups & HL__STATE_SYSTEM)
-        vcpu->state.system = from->system;
-    vcpu->waiting |= groups & (HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS);
-}
-
-/* Registers for one hypercall. */
-struct batch {
-    uint32_t count;
-    uint32_t names[MSHV_REGISTERS_MAX];
-    union hl__hyperv_value values[MSHV_REGISTERS_MAX];
-};
-
-static void batch_add(struct batch *batch, uint32_t name, uint64_t value)
-{
-    batch->names[batch->count] = name;
-    batch->values[batch->count] = (union hl__hyperv_value){.words = {value}};
-    batch->count++;
-}
-
-/* A general register: by the shared page if it can be, which is told with `dirty`. */
-static void mshv_send_number(struct mshv_vcpu *vcpu, struct batch *batch, unsigned index,
-                             uint64_t value, uint32_t dirty)
-{
-    if (!hl__mshv_page_is_valid(vcpu)) {
-        batch_add(batch, MSHV_REGISTER_RAX + index, value);
-        return;
-    }
-    vcpu->page->general[index] = value;
-    vcpu->page->dirty |= dirty;
-}
-
-static void mshv_finish(struct mshv_vcpu *vcpu, struct batch *batch)
-{
-    uint64_t rip = vcpu->exit_rip, rax = vcpu->exit_rax;
-    hl__hyperv_finish(&vcpu->unfinished, &rip, &rax);
-    mshv_send_number(vcpu, batch, HL__HYPERV_RIP, rip, MSHV_DIRTY_INSTRUCTION_POINTER);
-    if (vcpu->unfinished.read_size)
-        mshv_send_number(vcpu, batch, HL__HYPERV_RAX, rax, MSHV_DIRTY_GENERAL);
-}
-
-hl_status hl__mshv_retire(void *state, hl_error *err)
-{
-    struct mshv_vcpu *vcpu = state;
-    struct batch batch;
-    batch.count = 0;
-    if (vcpu->unfinished.length == 0)
-        return HL_OK;
-    mshv_finish(vcpu, &batch);
-    hl_status status = hl__mshv_registers_set(vcpu, batch.names, batch.values, batch.count, err);
-    if (status == HL_OK)
-        vcpu->unfinished = (struct hl__hyperv_unfinished){0};
-    return status;
-}
-
-static void mshv_send_general(struct mshv_vcpu *vcpu, struct batch *batch)
+static void mshv_send_general(const struct mshv_vcpu *vcpu, struct hl__hyperv_batch *batch)
 {
     uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
-    hl__hyperv_general_to(&vcpu->state.general, numbers);
+    hl__hyperv_general_to(&vcpu->waiting.state.general, numbers);
     for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
         mshv_send_number(vcpu, batch, i, numbers[i],
                          MSHV_DIRTY_GENERAL | MSHV_DIRTY_INSTRUCTION_POINTER | MSHV_DIRTY_FLAGS);
 }
 
-static void mshv_send_system(const struct mshv_vcpu *vcpu, struct batch *batch)
-{
-    memcpy(batch->names + batch->count, system_names, sizeof system_names);
-    hl__hyperv_system_to(&vcpu->state.system, batch->values + batch->count);
-    batch->count += HL__HYPERV_SYSTEM_COUNT;
-}
-
-static void mshv_send_no_events(struct batch *batch)
-{
-    memcpy(batch->names + batch->count, event_names, sizeof event_names);
-    memset(batch->values + batch->count, 0, EVENT_COUNT * sizeof *batch->values);
-    batch->count += EVENT_COUNT;
-}
-
 /* Hands over the registers that wait, and what is left of an instruction. */
 static hl_status mshv_send(struct mshv_vcpu *vcpu, hl_error *err)
 {
-    _Static_assert(HL__HYPERV_GENERAL_COUNT + HL__HYPERV_SYSTEM_COUNT + EVENT_COUNT <=
-                       MSHV_REGISTERS_MAX,
-                   "all fit into one hypercall");
-    struct batch batch;
+    struct hl__hyperv_waiting *waiting = &vcpu->waiting;
+    struct hl__hyperv_batch batch;
     batch.count = 0;
-    if (vcpu->unfinished.length)
+    if (waiting->length)
         mshv_finish(vcpu, &batch);
-    if (vcpu->waiting & HL__STATE_GENERAL)
+    if (waiting->groups & HL__STATE_GENERAL)
         mshv_send_general(vcpu, &batch);
-    if (vcpu->waiting & HL__STATE_SYSTEM)
-        mshv_send_system(vcpu, &batch);
-    if (vcpu->waiting & HL__STATE_EVENTS)
-        mshv_send_no_events(&batch);
-    hl_status status = HL_OK;
-    if (batch.count)
-        status = hl__mshv_registers_set(vcpu, batch.names, batch.values, batch.count, err);
+    if (waiting->groups & HL__STATE_SYSTEM)
+        hl__hyperv_batch_system(&batch, system_names, &waiting->state.system);
+    if (waiting->groups & HL__STATE_EVENTS)
+        hl__hyperv_batch_zeroes(&batch, event_names, EVENT_COUNT);
+    hl_status status = hl__mshv_registers_set(vcpu, &batch, err);
     if (status == HL_OK) {
-        vcpu->waiting = 0;
-        vcpu->unfinished = (struct hl__hyperv_unfinished){0};
+        waiting->groups = 0;
+        hl__hyperv_finished(waiting);
     }
     return status;
 }
@@ -285,6 +250,7 @@ void hl__mshv_kick(void *state)
     vcpu->kicked = 1;
 }
 
+/* Consumes a kick. */
 static void mshv_interrupted(struct mshv_vcpu *vcpu, struct hl__exit *exit)
 {
     vcpu->kicked = 0;
@@ -295,29 +261,17 @@ static void mshv_decode_port(struct mshv_vcpu *vcpu, const void *message, struct
 {
     struct mshv_port_message port;
     memcpy(&port, message, sizeof port);
-    bool is_string = port.access & MSHV_PORT_STRING;
-    *exit = (struct hl__exit){
-        .kind = HL__EXIT_PORT,
-        .is_write = port.head.access == MSHV_ACCESS_IS_WRITE,
+    const struct hl__hyperv_port_access access = {
+        .rip = port.head.rip,
+        .rax = port.rax,
+        .reason = port.head.type,
         .port = port.port,
         .size = port.access & MSHV_PORT_SIZE,
-    };
-    if (exit->is_write && exit->size == sizeof exit->value && !is_string) {
-        exit->kind = HL__EXIT_DOORBELL;
-        exit->value = (uint32_t)port.rax;
-    }
-    if (is_string)
-        return;
-    if (!(port.head.instruction_length & MSHV_INSTRUCTION_LENGTH)) { /* it would be run for ever */
-        *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = MSHV_MESSAGE_PORT};
-        return;
-    }
-    vcpu->exit_rip = port.head.rip;
-    vcpu->exit_rax = port.rax;
-    vcpu->unfinished = (struct hl__hyperv_unfinished){
         .length = port.head.instruction_length & MSHV_INSTRUCTION_LENGTH,
-        .read_size = exit->is_write ? 0 : (uint8_t)exit->size,
+        .is_write = port.head.access == MSHV_ACCESS_IS_WRITE,
+        .is_string = port.access & MSHV_PORT_STRING,
     };
+    hl__hyperv_decode_port(&vcpu->waiting, &access, exit);
 }
 
 static void mshv_decode_memory(const void *message, struct hl__exit *exit)

@@ -1,4 +1,4 @@
-/* Partitions of WHP and their memory: ranges, dirtied pages, and the flush. The driver's table is at
+/* Partitions of WHP and their memory: ranges, dirty pages, and the flush. The driver's table is at
  * the end. */
 #include "driver/whp_internal.h"
 
@@ -41,20 +41,6 @@ static hl_status whp_slot_unmap(const void *state, const struct hl__hyperv_slot 
     HRESULT result = whp->WHvUnmapGpaRange(vm->partition, slot->address, slot->size);
     if (result != S_OK)
         return hl__whp_error(err, result, "WHvUnmapGpaRange", "cannot take memory from a VM");
-    return HL_OK;
-}
-
-/* Reading clears. */
-static hl_status whp_slot_read_dirty(const void *state, const struct hl__hyperv_slot *slot,
-                                     uint64_t *bitmap, size_t words, hl_error *err)
-{
-    const struct whp_vm *vm = state;
-    (*vm->counter)++;
-    HRESULT result = whp->WHvQueryGpaRangeDirtyBitmap(vm->partition, slot->address, slot->size,
-                                                      bitmap, (UINT32)(words * sizeof *bitmap));
-    if (result != S_OK)
-        return hl__whp_error(err, result, "WHvQueryGpaRangeDirtyBitmap",
-                             "cannot read which pages of a VM are dirty");
     return HL_OK;
 }
 
@@ -153,6 +139,22 @@ static hl_status whp_memory_track(void *state, uint32_t number, hl_error *err)
     return status;
 }
 
+/* Dirty pages */
+
+/* Reading clears. */
+static hl_status whp_slot_read_dirty(const void *state, const struct hl__hyperv_slot *slot,
+                                     uint64_t *bitmap, size_t words, hl_error *err)
+{
+    const struct whp_vm *vm = state;
+    (*vm->counter)++;
+    HRESULT result = whp->WHvQueryGpaRangeDirtyBitmap(vm->partition, slot->address, slot->size,
+                                                      bitmap, (UINT32)(words * sizeof *bitmap));
+    if (result != S_OK)
+        return hl__whp_error(err, result, "WHvQueryGpaRangeDirtyBitmap",
+                             "cannot read which pages of a VM are dirty");
+    return HL_OK;
+}
+
 static hl_status whp_dirty_collect(void *state, uint32_t number, uint64_t *bitmap, size_t words,
                                    hl_error *err)
 {
@@ -166,6 +168,8 @@ static hl_status whp_dirty_rearm(void *state, uint32_t number, const uint64_t *b
     const struct whp_vm *vm = state;
     return hl__hyperv_dirty_rearm(vm, &vm->memory, number, bitmap, words, err);
 }
+
+/* Flush */
 
 static hl_status whp_flush(void *state, hl_error *err)
 {

@@ -53,13 +53,10 @@ static uint64_t whp_capability(const struct whp_functions *functions, WHV_CAPABI
     return answer;
 }
 
-static hl_status whp_find(hl_error *err)
+/* Fills in the facts if the library has what the driver needs. */
+static hl_status whp_check(HMODULE library, hl_error *err)
 {
     struct whp_functions functions;
-    /* From the system's folder and nowhere else. */
-    HMODULE library = LoadLibraryExW(L"WinHvPlatform.dll", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
-    if (!library)
-        return whp_missing("Windows has no Hypervisor Platform", err);
     if (!whp_find_functions(library, &functions))
         return hl__error_set(err, HL_HYPERVISOR_TOO_OLD, "GetProcAddress",
                              "the Hypervisor Platform of this Windows lacks functions; Windows 10 "
@@ -74,6 +71,19 @@ static hl_status whp_find(hl_error *err)
     hl__whp_host.functions = functions;
     hl__whp_host.surrogates = functions.WHvMapGpaRange2 && hl__whp_surrogates_available();
     return HL_OK;
+}
+
+/* The library stays loaded once it was found to do. */
+static hl_status whp_find(hl_error *err)
+{
+    /* From the system's folder and nowhere else. */
+    HMODULE library = LoadLibraryExW(L"WinHvPlatform.dll", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
+    if (!library)
+        return whp_missing("Windows has no Hypervisor Platform", err);
+    hl_status status = whp_check(library, err);
+    if (status != HL_OK)
+        FreeLibrary(library);
+    return status;
 }
 
 static pthread_mutex_t whp_users_lock = PTHREAD_MUTEX_INITIALIZER;

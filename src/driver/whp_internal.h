@@ -38,10 +38,12 @@ struct whp_functions {
     __typeof__(&WHvMapGpaRange2) WHvMapGpaRange2; /* NULL on old versions of Windows */
 };
 
-/* Facts about the platform. Written when it is first opened, read-only afterwards. */
+/* Facts about the platform, the same for every VM. Written when it is first opened, and by the probe,
+ * read-only afterwards. */
 struct whp_host {
     struct whp_functions functions;
     bool surrogates; /* VMs live in processes of their own, else there is one VM at a time */
+    uint64_t xcr0;   /* every vCPU's */
 };
 extern struct whp_host hl__whp_host;
 
@@ -65,16 +67,10 @@ struct whp_vcpu {
     WHV_PARTITION_HANDLE partition;
     uint32_t index;
     uint64_t *counter;
-
-    /* Registers that wait for the next entry. */
-    uint32_t waiting; /* HL__STATE_* */
-    struct hl__cpu_state state;
-
-    struct hl__hyperv_unfinished unfinished;
-    uint64_t exit_rip, exit_rax; /* registers that `unfinished` changes */
-
+    struct hl__hyperv_waiting waiting;
     atomic_bool running; /* in Hyper-V, or about to be */
-    atomic_bool kicked;  /* since the last run that was interrupted */
+    /* A kick that no run has answered yet. Set by any thread. */
+    atomic_bool kicked;
 };
 
 /* Fills an error of HL_SYSTEM from a failed call. */
@@ -85,7 +81,11 @@ hl_status hl__whp_error(hl_error *err, HRESULT result, const char *source, const
 hl_status hl__whp_open(hl_error *err);
 void hl__whp_close(void);
 
+/* Fills hl__whp_host and finds out by experiment what the machine does with guests. */
 hl_status hl__whp_probe(hl_driver_info *info, struct hl__machine *machine, hl_error *err);
+
+/* Sets XCR0. */
+hl_status hl__whp_vcpu_set_xcr0(const struct whp_vcpu *vcpu, uint64_t value, hl_error *err);
 
 /* Whether surrogates can be made: their program is where the library is. */
 bool hl__whp_surrogates_available(void);

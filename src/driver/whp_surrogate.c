@@ -39,6 +39,8 @@ static bool surrogate_path(wchar_t *path)
                             (const wchar_t *)(const void *)&pool, &module))
         return false;
     DWORD length = GetModuleFileNameW(module, path, PATH_MAX_CHARACTERS);
+    if (length == PATH_MAX_CHARACTERS) /* it was cut */
+        return false;
     while (length > 0 && path[length - 1] != L'\\' && path[length - 1] != L'/')
         length--;
     if (length + sizeof SURROGATE_FILE / sizeof(wchar_t) > PATH_MAX_CHARACTERS)
@@ -73,9 +75,8 @@ static HANDLE process_new(void)
     STARTUPINFOW startup = {.cb = sizeof startup};
     PROCESS_INFORMATION made;
     if (!surrogate_path(path) ||
-        !CreateProcessW(path, NULL, NULL, NULL, FALSE,
-                        CREATE_SUSPENDED | CREATE_NO_WINDOW | DETACHED_PROCESS, NULL, NULL,
-                        &startup, &made))
+        !CreateProcessW(path, NULL, NULL, NULL, FALSE, CREATE_SUSPENDED | DETACHED_PROCESS, NULL,
+                        NULL, &startup, &made))
         return NULL;
     CloseHandle(made.hThread);
     if (AssignProcessToJobObject(pool.job, made.hProcess))
@@ -110,6 +111,13 @@ static void surrogate_end(struct whp_surrogate *surrogate)
     pool.count--;
 }
 
+/* Somebody may have ended it: a task manager, say. */
+static bool surrogate_lives(const struct whp_surrogate *surrogate)
+{
+    return WaitForSingleObject(surrogate->process, 0) == WAIT_TIMEOUT;
+}
+
+/* Under the lock. */
 static struct whp_surrogate *idle_pop(void)
 {
     struct whp_surrogate *surrogate = pool.idle;
@@ -123,7 +131,8 @@ static struct whp_surrogate *idle_pop(void)
 hl_status hl__whp_surrogate_take(struct whp_surrogate **surrogate, hl_error *err)
 {
     pthread_mutex_lock(&pool.lock);
-    *surrogate = idle_pop();
+    while ((*surrogate = idle_pop()) && !surrogate_lives(*surrogate))
+        surrogate_end(*surrogate);
     if (!*surrogate)
         *surrogate = surrogate_new();
     DWORD error = GetLastError();
@@ -133,9 +142,11 @@ hl_status hl__whp_surrogate_take(struct whp_surrogate **surrogate, hl_error *err
         return HL_OK;
     if (count >= SURROGATES_MAX)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "CreateProcess",
-                             "a process can have %u VMs at once", SURROGATES_MAX);
+                             "a process can have %u VMs at once; free some", SURROGATES_MAX);
     return hl__error_set(err, HL_SYSTEM, "CreateProcess",
-                         "cannot start hyperlight-surrogate.exe (error %lu)", error);
+                         "cannot start hyperlight-surrogate.exe, which is in the folder of the "
+                         "library (error %lu)",
+                         error);
 }
 
 void hl__whp_surrogate_give_back(struct whp_surrogate *surrogate)

@@ -1,8 +1,8 @@
 /*
  * vCPUs of WHP: entering them, decoding exits, kicks, and moving registers.
  *
- * state_set() keeps registers here until the next run, which hands them over in one call. Hyper-V
- * leaves every instruction that exits to us: `unfinished` tells what is left of it.
+ * state_set() keeps registers in `waiting` until the next run, which hands them over in one call.
+ * Hyper-V leaves every instruction that exits to us.
  */
 #include "driver/whp_internal.h"
 
@@ -13,7 +13,7 @@
 
 static const struct whp_functions *const whp = &hl__whp_host.functions;
 
-static const WHV_REGISTER_NAME system_names[HL__HYPERV_SYSTEM_COUNT] = {
+static const uint32_t system_names[HL__HYPERV_SYSTEM_COUNT] = {
     [HL__HYPERV_ES] = WHvX64RegisterEs,     [HL__HYPERV_CS] = WHvX64RegisterCs,
     [HL__HYPERV_SS] = WHvX64RegisterSs,     [HL__HYPERV_DS] = WHvX64RegisterDs,
     [HL__HYPERV_FS] = WHvX64RegisterFs,     [HL__HYPERV_GS] = WHvX64RegisterGs,
@@ -25,49 +25,39 @@ static const WHV_REGISTER_NAME system_names[HL__HYPERV_SYSTEM_COUNT] = {
 };
 
 /* All that can be pending; each is nothing if it is 0. */
-static const WHV_REGISTER_NAME event_names[] = {WHvRegisterPendingInterruption,
-                                                WHvRegisterInterruptState, WHvRegisterPendingEvent,
-                                                WHvRegisterInternalActivityState};
+static const uint32_t event_names[] = {WHvRegisterPendingInterruption, WHvRegisterInterruptState,
+                                       WHvRegisterPendingEvent, WHvRegisterInternalActivityState};
 enum { EVENT_COUNT = sizeof event_names / sizeof *event_names };
 
-_Static_assert(sizeof(union hl__hyperv_value) == sizeof(WHV_REGISTER_VALUE), "same layout");
+_Static_assert(sizeof(union hl__hyperv_value) == sizeof(WHV_REGISTER_VALUE) &&
+                   sizeof(uint32_t) == sizeof(WHV_REGISTER_NAME),
+               "same layout");
 _Static_assert(WHvX64RegisterRip == WHvX64RegisterRax + HL__HYPERV_RIP &&
                    WHvX64RegisterRdi == WHvX64RegisterRax + HL__HYPERV_RDI,
                "same order");
 
-/* Registers for one call. */
-struct batch {
-    uint32_t count;
-    WHV_REGISTER_NAME names[64];
-    union hl__hyperv_value values[64] __attribute__((aligned(16)));
-};
-
-static void batch_add(struct batch *batch, WHV_REGISTER_NAME name, uint64_t value)
+static hl_status whp_registers_set(const struct whp_vcpu *vcpu,
+                                   const struct hl__hyperv_batch *batch, hl_error *err)
 {
-    batch->names[batch->count] = name;
-    batch->values[batch->count] = (union hl__hyperv_value){.words = {value}};
-    batch->count++;
-}
-
-static hl_status whp_registers_set(const struct whp_vcpu *vcpu, const struct batch *batch,
-                                   hl_error *err)
-{
+    if (!batch->count)
+        return HL_OK;
     (*vcpu->counter)++;
     HRESULT result = whp->WHvSetVirtualProcessorRegisters(
-        vcpu->partition, vcpu->index, batch->names, batch->count,
-        (const WHV_REGISTER_VALUE *)(const void *)batch->values);
+        vcpu->partition, vcpu->index, (const WHV_REGISTER_NAME *)(const void *)batch->names,
+        batch->count, (const WHV_REGISTER_VALUE *)(const void *)batch->values);
     if (result != S_OK)
         return hl__whp_error(err, result, "WHvSetVirtualProcessorRegisters",
                              "cannot set registers");
     return HL_OK;
 }
 
-static hl_status whp_registers_get(const struct whp_vcpu *vcpu, struct batch *batch, hl_error *err)
+static hl_status whp_registers_get(const struct whp_vcpu *vcpu, struct hl__hyperv_batch *batch,
+                                   hl_error *err)
 {
     (*vcpu->counter)++;
     HRESULT result = whp->WHvGetVirtualProcessorRegisters(
-        vcpu->partition, vcpu->index, batch->names, batch->count,
-        (WHV_REGISTER_VALUE *)(void *)batch->values);
+        vcpu->partition, vcpu->index, (const WHV_REGISTER_NAME *)(const void *)batch->names,
+        batch->count, (WHV_REGISTER_VALUE *)(void *)batch->values);
     if (result != S_OK)
         return hl__whp_error(err, result, "WHvGetVirtualProcessorRegisters",
                              "cannot read registers");
@@ -76,37 +66,48 @@ static hl_status whp_registers_get(const struct whp_vcpu *vcpu, struct batch *ba
 
 /* Creation */
 
-/* What it has from birth: vector state, the MSRs of `syscall`, and the host's time-stamp counter. */
+static hl_status whp_vcpu_open(const struct whp_vm *vm, struct whp_vcpu *vcpu, hl_error *err)
+{
+    HRESULT result = whp->WHvCreateVirtualProcessor(vm->partition, vcpu->index, 0);
+    (*vm->counter)++;
+    if (result != S_OK)
+        return hl__whp_error(err, result, "WHvCreateVirtualProcessor", "cannot create a vCPU");
+    vcpu->partition = vm->partition;
+    return HL_OK;
+}
+
+hl_status hl__whp_vcpu_set_xcr0(const struct whp_vcpu *vcpu, uint64_t value, hl_error *err)
+{
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    hl__hyperv_batch_number(&batch, WHvX64RegisterXCr0, value);
+    return whp_registers_set(vcpu, &batch, err);
+}
+
+/* Gives it what it has from birth: XCR0, the MSRs of `syscall`, and the host's time-stamp counter. */
 static hl_status whp_vcpu_set_birth_state(const struct whp_vcpu *vcpu,
                                           const struct hl__vcpu_setup *setup, hl_error *err)
 {
-    hl_status status = HL_SYSTEM;
-    for (unsigned attempt = 0; status == HL_SYSTEM; attempt++) {
-        struct batch batch = {.count = 0};
-        uint64_t xcr0 = hl__hyperv_xcr0(attempt);
-        if (!xcr0)
-            break;
-        batch_add(&batch, WHvX64RegisterXCr0, xcr0);
-        batch_add(&batch, WHvX64RegisterStar, setup->star);
-        batch_add(&batch, WHvX64RegisterLstar, setup->lstar);
-        batch_add(&batch, WHvX64RegisterSfmask, setup->syscall_mask);
-        batch_add(&batch, WHvX64RegisterTsc, hl__os_tsc());
-        status = whp_registers_set(vcpu, &batch, err);
-    }
-    return status;
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    if (hl__whp_host.xcr0)
+        hl__hyperv_batch_number(&batch, WHvX64RegisterXCr0, hl__whp_host.xcr0);
+    hl__hyperv_batch_number(&batch, WHvX64RegisterStar, setup->star);
+    hl__hyperv_batch_number(&batch, WHvX64RegisterLstar, setup->lstar);
+    hl__hyperv_batch_number(&batch, WHvX64RegisterSfmask, setup->syscall_mask);
+    hl__hyperv_batch_number(&batch, WHvX64RegisterTsc, hl__os_tsc());
+    return whp_registers_set(vcpu, &batch, err);
 }
 
-hl_status hl__whp_vcpu_create(void *vm_state, void *state, uint32_t index,
+hl_status hl__whp_vcpu_create(void *vm_state, void *vcpu_state, uint32_t index,
                               const struct hl__vcpu_setup *setup, hl_error *err)
 {
     const struct whp_vm *vm = vm_state;
-    struct whp_vcpu *vcpu = state;
-    *vcpu = (struct whp_vcpu){.partition = vm->partition, .index = index, .counter = vm->counter};
-    HRESULT result = whp->WHvCreateVirtualProcessor(vm->partition, index, 0);
-    (*vcpu->counter)++;
-    if (result != S_OK)
-        return hl__whp_error(err, result, "WHvCreateVirtualProcessor", "cannot create a vCPU");
-    hl_status status = whp_vcpu_set_birth_state(vcpu, setup, err);
+    struct whp_vcpu *vcpu = vcpu_state;
+    *vcpu = (struct whp_vcpu){.index = index, .counter = vm->counter};
+    hl_status status = whp_vcpu_open(vm, vcpu, err);
+    if (status == HL_OK)
+        status = whp_vcpu_set_birth_state(vcpu, setup, err);
     if (status != HL_OK)
         hl__whp_vcpu_destroy(vcpu);
     return status;
@@ -115,41 +116,76 @@ hl_status hl__whp_vcpu_create(void *vm_state, void *state, uint32_t index,
 void hl__whp_vcpu_destroy(void *state)
 {
     struct whp_vcpu *vcpu = state;
-    whp->WHvDeleteVirtualProcessor(vcpu->partition, vcpu->index);
-    (*vcpu->counter)++;
-    *vcpu = (struct whp_vcpu){0};
+    if (vcpu->partition) {
+        whp->WHvDeleteVirtualProcessor(vcpu->partition, vcpu->index);
+        (*vcpu->counter)++;
+    }
+    vcpu->partition = NULL;
+}
+
+/* Completing instructions */
+
+static void whp_finish(const struct whp_vcpu *vcpu, struct hl__hyperv_batch *batch)
+{
+    uint64_t rip, rax;
+    hl__hyperv_finish(&vcpu->waiting, &rip, &rax);
+    hl__hyperv_batch_number(batch, WHvX64RegisterRip, rip);
+    if (vcpu->waiting.read_size)
+        hl__hyperv_batch_number(batch, WHvX64RegisterRax, rax);
+}
+
+hl_status hl__whp_retire(void *state, hl_error *err)
+{
+    struct whp_vcpu *vcpu = state;
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    if (!vcpu->waiting.length)
+        return HL_OK;
+    whp_finish(vcpu, &batch);
+    hl_status status = whp_registers_set(vcpu, &batch, err);
+    if (status == HL_OK)
+        hl__hyperv_finished(&vcpu->waiting);
+    return status;
 }
 
 /* Registers */
 
-static hl_status whp_general_get(const struct whp_vcpu *vcpu, struct hl__general_state *general,
-                                 hl_error *err)
+void hl__whp_state_set(void *state, uint32_t groups, const struct hl__cpu_state *from)
 {
-    struct batch batch = {.count = 0};
+    struct whp_vcpu *vcpu = state;
+    hl__hyperv_state_set(&vcpu->waiting, groups, from);
+}
+
+static hl_status whp_fetch_general(const struct whp_vcpu *vcpu, struct hl__general_state *general,
+                                   hl_error *err)
+{
+    uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
     for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
-        batch_add(&batch, WHvX64RegisterRax + i, 0);
+        hl__hyperv_batch_number(&batch, WHvX64RegisterRax + i, 0);
     hl_status status = whp_registers_get(vcpu, &batch, err);
     if (status != HL_OK)
         return status;
-    uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
     for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
         numbers[i] = batch.values[i].number;
     hl__hyperv_general_from(numbers, general);
     return HL_OK;
 }
 
-static hl_status whp_system_get(const struct whp_vcpu *vcpu, struct hl__system_state *system,
-                                hl_error *err)
+static hl_status whp_fetch_system(const struct whp_vcpu *vcpu, struct hl__system_state *system,
+                                  hl_error *err)
 {
-    struct batch batch = {.count = HL__HYPERV_SYSTEM_COUNT};
-    memcpy(batch.names, system_names, sizeof system_names);
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    hl__hyperv_batch_zeroes(&batch, system_names, HL__HYPERV_SYSTEM_COUNT);
     hl_status status = whp_registers_get(vcpu, &batch, err);
     if (status == HL_OK)
         hl__hyperv_system_from(batch.values, system);
     return status;
 }
 
-static hl_status whp_vector_get(const struct whp_vcpu *vcpu, uint8_t *vector, hl_error *err)
+static hl_status whp_fetch_vector(const struct whp_vcpu *vcpu, uint8_t *vector, hl_error *err)
 {
     uint8_t area[HL__HYPERV_VECTOR_SIZE] __attribute__((aligned(64)));
     UINT32 size = 0;
@@ -165,79 +201,44 @@ static hl_status whp_vector_get(const struct whp_vcpu *vcpu, uint8_t *vector, hl
 
 hl_status hl__whp_state_get(void *state, uint32_t groups, struct hl__cpu_state *to, hl_error *err)
 {
-    struct whp_vcpu *vcpu = state;
+    const struct whp_vcpu *vcpu = state;
+    uint32_t missing = hl__hyperv_state_get(&vcpu->waiting, groups, to);
     hl_status status = HL_OK;
-    if (groups & vcpu->waiting & HL__STATE_GENERAL)
-        to->general = vcpu->state.general;
-    else if (groups & HL__STATE_GENERAL)
-        status = whp_general_get(vcpu, &to->general, err);
-    if (groups & vcpu->waiting & HL__STATE_SYSTEM)
-        to->system = vcpu->state.system;
-    else if (groups & HL__STATE_SYSTEM && status == HL_OK)
-        status = whp_system_get(vcpu, &to->system, err);
-    if (groups & HL__STATE_VECTOR && status == HL_OK)
-        status = whp_vector_get(vcpu, to->vector, err);
+    if (missing & HL__STATE_GENERAL)
+        status = whp_fetch_general(vcpu, &to->general, err);
+    if (missing & HL__STATE_SYSTEM && status == HL_OK)
+        status = whp_fetch_system(vcpu, &to->system, err);
+    if (missing & HL__STATE_VECTOR && status == HL_OK)
+        status = whp_fetch_vector(vcpu, to->vector, err);
     return status;
 }
 
-void hl__whp_state_set(void *state, uint32_t groups, const struct hl__cpu_state *from)
+static void whp_send_general(const struct whp_vcpu *vcpu, struct hl__hyperv_batch *batch)
 {
-    struct whp_vcpu *vcpu = state;
-    if (groups & HL__STATE_GENERAL) {
-        vcpu->state.general = from->general;
-        vcpu->unfinished = (struct hl__hyperv_unfinished){0}; /* it is abandoned */
-    }
-    if (groups & HL__STATE_SYSTEM)
-        vcpu->state.system = from->system;
-    vcpu->waiting |= groups & (HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS);
-}
-
-static void whp_finish(struct whp_vcpu *vcpu, struct batch *batch)
-{
-    uint64_t rip = vcpu->exit_rip, rax = vcpu->exit_rax;
-    hl__hyperv_finish(&vcpu->unfinished, &rip, &rax);
-    batch_add(batch, WHvX64RegisterRip, rip);
-    if (vcpu->unfinished.read_size)
-        batch_add(batch, WHvX64RegisterRax, rax);
-}
-
-hl_status hl__whp_retire(void *state, hl_error *err)
-{
-    struct whp_vcpu *vcpu = state;
-    struct batch batch = {.count = 0};
-    if (vcpu->unfinished.length == 0)
-        return HL_OK;
-    whp_finish(vcpu, &batch);
-    hl_status status = whp_registers_set(vcpu, &batch, err);
-    if (status == HL_OK)
-        vcpu->unfinished = (struct hl__hyperv_unfinished){0};
-    return status;
+    uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
+    hl__hyperv_general_to(&vcpu->waiting.state.general, numbers);
+    for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
+        hl__hyperv_batch_number(batch, WHvX64RegisterRax + i, numbers[i]);
 }
 
 /* Hands over the registers that wait, and what is left of an instruction. */
 static hl_status whp_send(struct whp_vcpu *vcpu, hl_error *err)
 {
-    struct batch batch = {.count = 0};
-    uint64_t numbers[HL__HYPERV_GENERAL_COUNT];
-    if (vcpu->unfinished.length)
+    struct hl__hyperv_waiting *waiting = &vcpu->waiting;
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    if (waiting->length)
         whp_finish(vcpu, &batch);
-    if (vcpu->waiting & HL__STATE_GENERAL) {
-        hl__hyperv_general_to(&vcpu->state.general, numbers);
-        for (unsigned i = 0; i < HL__HYPERV_GENERAL_COUNT; i++)
-            batch_add(&batch, WHvX64RegisterRax + i, numbers[i]);
-    }
-    if (vcpu->waiting & HL__STATE_SYSTEM) {
-        memcpy(batch.names + batch.count, system_names, sizeof system_names);
-        hl__hyperv_system_to(&vcpu->state.system, batch.values + batch.count);
-        batch.count += HL__HYPERV_SYSTEM_COUNT;
-    }
-    if (vcpu->waiting & HL__STATE_EVENTS)
-        for (unsigned i = 0; i < EVENT_COUNT; i++)
-            batch_add(&batch, event_names[i], 0);
-    hl_status status = batch.count ? whp_registers_set(vcpu, &batch, err) : HL_OK;
+    if (waiting->groups & HL__STATE_GENERAL)
+        whp_send_general(vcpu, &batch);
+    if (waiting->groups & HL__STATE_SYSTEM)
+        hl__hyperv_batch_system(&batch, system_names, &waiting->state.system);
+    if (waiting->groups & HL__STATE_EVENTS)
+        hl__hyperv_batch_zeroes(&batch, event_names, EVENT_COUNT);
+    hl_status status = whp_registers_set(vcpu, &batch, err);
     if (status == HL_OK) {
-        vcpu->waiting = 0;
-        vcpu->unfinished = (struct hl__hyperv_unfinished){0};
+        waiting->groups = 0;
+        hl__hyperv_finished(waiting);
     }
     return status;
 }
@@ -253,6 +254,7 @@ void hl__whp_kick(void *state)
         (void)whp->WHvCancelRunVirtualProcessor(vcpu->partition, vcpu->index, 0);
 }
 
+/* Consumes a kick. */
 static void whp_interrupted(struct whp_vcpu *vcpu, struct hl__exit *exit)
 {
     atomic_store(&vcpu->kicked, false);
@@ -263,57 +265,49 @@ static void whp_decode_port(struct whp_vcpu *vcpu, const WHV_RUN_VP_EXIT_CONTEXT
                             struct hl__exit *exit)
 {
     const WHV_X64_IO_PORT_ACCESS_CONTEXT *port = &context->IoPortAccess;
-    bool is_string = port->AccessInfo.StringOp;
-    *exit = (struct hl__exit){
-        .kind = HL__EXIT_PORT,
-        .is_write = port->AccessInfo.IsWrite,
+    const struct hl__hyperv_port_access access = {
+        .rip = context->VpContext.Rip,
+        .rax = port->Rax,
+        .reason = (uint32_t)context->ExitReason,
         .port = port->PortNumber,
         .size = port->AccessInfo.AccessSize,
-    };
-    if (exit->is_write && exit->size == sizeof exit->value && !is_string) {
-        exit->kind = HL__EXIT_DOORBELL;
-        exit->value = (uint32_t)port->Rax;
-    }
-    if (is_string)
-        return;
-    if (!context->VpContext.InstructionLength) { /* it would be run for ever */
-        *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = (uint32_t)context->ExitReason};
-        return;
-    }
-    vcpu->exit_rip = context->VpContext.Rip;
-    vcpu->exit_rax = port->Rax;
-    vcpu->unfinished = (struct hl__hyperv_unfinished){
         .length = context->VpContext.InstructionLength,
-        .read_size = exit->is_write ? 0 : (uint8_t)exit->size,
+        .is_write = port->AccessInfo.IsWrite,
+        .is_string = port->AccessInfo.StringOp,
+    };
+    hl__hyperv_decode_port(&vcpu->waiting, &access, exit);
+}
+
+static void whp_decode_memory(const WHV_MEMORY_ACCESS_CONTEXT *memory, struct hl__exit *exit)
+{
+    *exit = (struct hl__exit){
+        .kind = HL__EXIT_MEMORY,
+        .is_write = memory->AccessInfo.AccessType == WHvMemoryAccessWrite,
+        .address = memory->Gpa,
     };
 }
 
 static void whp_decode_exit(struct whp_vcpu *vcpu, const WHV_RUN_VP_EXIT_CONTEXT *context,
                             struct hl__exit *exit)
 {
-    *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = (uint32_t)context->ExitReason};
     switch (context->ExitReason) {
     case WHvRunVpExitReasonX64IoPortAccess:
         whp_decode_port(vcpu, context, exit);
-        break;
+        return;
     case WHvRunVpExitReasonMemoryAccess:
-        *exit = (struct hl__exit){
-            .kind = HL__EXIT_MEMORY,
-            .is_write = context->MemoryAccess.AccessInfo.AccessType == WHvMemoryAccessWrite,
-            .address = context->MemoryAccess.Gpa,
-        };
-        break;
+        whp_decode_memory(&context->MemoryAccess, exit);
+        return;
     case WHvRunVpExitReasonX64Halt:
-        exit->kind = HL__EXIT_HALT;
-        break;
+        *exit = (struct hl__exit){.kind = HL__EXIT_HALT};
+        return;
     case WHvRunVpExitReasonUnrecoverableException:
-        exit->kind = HL__EXIT_SHUTDOWN;
-        break;
+        *exit = (struct hl__exit){.kind = HL__EXIT_SHUTDOWN};
+        return;
     case WHvRunVpExitReasonCanceled:
         whp_interrupted(vcpu, exit);
-        break;
+        return;
     default:
-        break;
+        *exit = (struct hl__exit){.kind = HL__EXIT_FAILED, .reason = (uint32_t)context->ExitReason};
     }
 }
 
