@@ -65,6 +65,11 @@ foreach(source IN LISTS test_sources)
     hl_windows_test(${kind}.${name} 300 ${program})
 endforeach()
 
+add_executable(integration_surrogates "${test_folder}/integration/windows/test_surrogates.c")
+set_target_properties(integration_surrogates PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+target_link_libraries(integration_surrogates PRIVATE windows_fixture)
+hl_windows_test(integration.surrogates 120 integration_surrogates)
+
 # In a folder without surrogates.
 add_executable(integration_alone "${test_folder}/integration/windows/test_alone.c")
 set_target_properties(integration_alone PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/alone")
