@@ -1,5 +1,5 @@
-/* What the context needs of the operating system's threads: waiting on a word, identity, and a
- * signal to one thread. */
+/* What the context needs of the operating system's threads: waiting on a word and on a descriptor,
+ * identity, starting one, and CPU time. */
 #ifndef HL_OS_THREAD_H
 #define HL_OS_THREAD_H
 
@@ -16,8 +16,9 @@ void hl__os_word_wake(atomic_uint *word);
 /* The calling thread's number, never 0. Cheap, right in forked children too. */
 int hl__os_thread_id(void);
 
-/* Waits until a descriptor can be read (written) or is broken, which using it tells, with `signal`, which the caller blocked before, let through during the wait only: none is missed. 0,
- * or a negated errno: -EINTR after any signal, or now and then. */
+/* Waits until a descriptor can be read (written) or is broken, which using it tells. `signal`, which
+ * the caller blocked before, is let through during the wait only, so that none is missed. 0, or a
+ * negated errno: -EINTR after any signal, or now and then. */
 int hl__os_descriptor_wait(int descriptor, bool to_write, int signal);
 
 /* A thread with every signal blocked. */

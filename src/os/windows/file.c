@@ -207,19 +207,32 @@ static hl_status unopened(const char *path, hl_error *err)
     }
 }
 
+static bool starts_with_two_backslashes(const wchar_t *name)
+{
+    return name[0] == L'\\' && name[1] == L'\\';
+}
+
 /* A long name as Windows takes it, whatever the host application's manifest says; the same name if it
- * is short or already has a prefix. NULL if there is no memory. */
+ * is short, has a prefix already, or is on a share. NULL if there is no memory. */
 static wchar_t *lengthen(wchar_t *name)
 {
     static const wchar_t prefix[] = L"\\\\?\\";
     enum { PREFIX_LENGTH = sizeof prefix / sizeof *prefix - 1 };
     DWORD size = GetFullPathNameW(name, 0, NULL, NULL);
-    if (size < MAX_PATH || (name[0] == L'\\' && name[1] == L'\\'))
+    if (size < MAX_PATH || starts_with_two_backslashes(name))
         return name;
     wchar_t *full = malloc((PREFIX_LENGTH + (size_t)size) * sizeof *full);
-    if (full) {
-        memcpy(full, prefix, sizeof prefix);
-        GetFullPathNameW(name, size, full + PREFIX_LENGTH, NULL);
+    if (!full) {
+        free(name);
+        return NULL;
+    }
+    memcpy(full, prefix, sizeof prefix);
+    DWORD length = GetFullPathNameW(name, size, full + PREFIX_LENGTH, NULL);
+    /* Another thread may have changed the working folder meanwhile. */
+    bool fits = length > 0 && length < size;
+    if (!fits || starts_with_two_backslashes(full + PREFIX_LENGTH)) {
+        free(full);
+        return name;
     }
     free(name);
     return full;

@@ -129,16 +129,16 @@ hl_status hl__windows_section_map(void *section, uint64_t offset, size_t size, v
     return status;
 }
 
+/* The mapping that starts there, which is accounted for no more; NULL if there is none. */
 static struct mapping *mapping_take(const void *address)
 {
-    struct mapping *taken = NULL;
     pthread_mutex_lock(&mappings_lock);
-    for (struct mapping **at = &mappings; *at && !taken; at = &(*at)->next)
-        if ((*at)->start == address) {
-            taken = *at;
-            *at = taken->next;
-            break;
-        }
+    struct mapping **at = &mappings;
+    while (*at && (*at)->start != address)
+        at = &(*at)->next;
+    struct mapping *taken = *at;
+    if (taken)
+        *at = taken->next;
     pthread_mutex_unlock(&mappings_lock);
     return taken;
 }
