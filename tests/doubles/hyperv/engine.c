@@ -6,7 +6,7 @@
 
 enum { CPUID_ENTRIES_MAX = 256, SLOTS_MAX = 32000, APIC_PINS = 24 };
 
-static int kvm_file(void)
+int engine_kvm(void)
 {
     static atomic_int file;
     int known = atomic_load(&file);
@@ -24,7 +24,7 @@ static int kvm_file(void)
 
 bool engine_present(void)
 {
-    return kvm_file() >= 0;
+    return engine_kvm() >= 0;
 }
 
 /* The processor as KVM offers it. */
@@ -35,7 +35,7 @@ static struct kvm_cpuid2 *cpuid_new(void)
     if (!cpuid)
         return NULL;
     cpuid->nent = CPUID_ENTRIES_MAX;
-    if (system_ioctl(kvm_file(), KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
+    if (system_ioctl(engine_kvm(), KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
         return cpuid;
     free(cpuid);
     return NULL;
@@ -74,7 +74,7 @@ struct engine_vm *engine_vm_new(bool has_apic)
     vm->has_apic = has_apic;
     vm->cpuid = cpuid_new();
     do
-        vm->file = (int)system_ioctl(kvm_file(), KVM_CREATE_VM, NULL);
+        vm->file = (int)system_ioctl(engine_kvm(), KVM_CREATE_VM, NULL);
     while (vm->file == -SYSTEM_EINTR);
     if (vm->cpuid && vm->file >= 0 && vm_make_apic(vm))
         return vm;

@@ -51,6 +51,8 @@ struct engine_vm {
     struct kvm_cpuid2 *cpuid; /* what VPs get; changes count for later ones */
 };
 
+/* The descriptor of /dev/kvm; negative if it cannot be opened. */
+int engine_kvm(void);
 /* Whether VMs can be made at all. */
 bool engine_present(void);
 struct engine_vm *engine_vm_new(bool has_apic);
@@ -102,6 +104,43 @@ union engine_value {
 };
 _Static_assert(sizeof(union engine_value) == 16, "layout");
 
+/* Hyper-V's names of registers, of which ranges are in the order of the processor's own numbers. */
+enum engine_name {
+    NAME_EXPLICIT_SUSPEND = 0x0,
+    NAME_INTERCEPT_SUSPEND = 0x1,
+    NAME_ACTIVITY = 0x4,
+    NAME_PENDING_INTERRUPTION = 0x10002,
+    NAME_INTERRUPT_STATE = 0x10003,
+    NAME_PENDING_EVENT0 = 0x10004,
+    NAME_PENDING_EVENT1 = 0x10005,
+    NAME_DELIVERABILITY = 0x10006,
+    NAME_RAX = 0x20000,
+    NAME_RIP = 0x20010,
+    NAME_RFLAGS = 0x20011,
+    NAME_XMM0 = 0x30000,
+    NAME_ST0 = 0x30010,
+    NAME_FP_CONTROL = 0x30018,
+    NAME_XMM_CONTROL = 0x30019,
+    NAME_CR0 = 0x40000,
+    NAME_CR2 = 0x40001,
+    NAME_CR3 = 0x40002,
+    NAME_CR4 = 0x40003,
+    NAME_CR8 = 0x40004,
+    NAME_XCR0 = 0x40005,
+    NAME_INTERMEDIATE = 0x1000, /* added to CR0, CR3, CR4, CR8: what the guest believes */
+    NAME_DR0 = 0x50000,
+    NAME_DR6 = 0x50004,
+    NAME_DR7 = 0x50005,
+    NAME_ES = 0x60000,
+    NAME_CS = 0x60001,
+    NAME_TR = 0x60007,
+    NAME_IDTR = 0x70000,
+    NAME_GDTR = 0x70001,
+    NAME_TSC = 0x80000, /* MSRs follow */
+    NAME_EFER = 0x80001,
+    NAME_APIC_BASE = 0x80003
+};
+
 /* What a triple fault makes KVM forget. */
 struct engine_remembered {
     uint32_t msr;
@@ -124,6 +163,8 @@ struct engine_vp {
 struct engine_vp *engine_vp_new(struct engine_vm *vm, uint32_t index);
 void engine_vp_free(struct engine_vp *vp);
 
+/* A general register, RIP or RFLAGS in KVM's structure; NULL if the name is none of them. */
+uint64_t *engine_general(struct kvm_regs *regs, uint32_t name);
 enum engine_result engine_get(struct engine_vp *vp, uint32_t name, union engine_value *value);
 enum engine_result engine_set(struct engine_vp *vp, uint32_t name, const union engine_value *value);
 /* Hands all registers to KVM now. */

@@ -9,47 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Names, of which ranges are in the order of the processor's own numbers. */
-enum {
-    NAME_EXPLICIT_SUSPEND = 0x0,
-    NAME_INTERCEPT_SUSPEND = 0x1,
-    NAME_ACTIVITY = 0x4,
-    NAME_PENDING_INTERRUPTION = 0x10002,
-    NAME_INTERRUPT_STATE = 0x10003,
-    NAME_PENDING_EVENT0 = 0x10004,
-    NAME_PENDING_EVENT1 = 0x10005,
-    NAME_DELIVERABILITY = 0x10006,
-    NAME_RAX = 0x20000,
-    NAME_RIP = 0x20010,
-    NAME_RFLAGS = 0x20011,
-    NAME_XMM0 = 0x30000,
-    NAME_ST0 = 0x30010,
-    NAME_FP_CONTROL = 0x30018,
-    NAME_XMM_CONTROL = 0x30019,
-    NAME_CR0 = 0x40000,
-    NAME_CR2 = 0x40001,
-    NAME_CR3 = 0x40002,
-    NAME_CR4 = 0x40003,
-    NAME_CR8 = 0x40004,
-    NAME_XCR0 = 0x40005,
-    NAME_INTERMEDIATE = 0x1000, /* added to CR0, CR3, CR4, CR8: what the guest believes */
-    NAME_DR0 = 0x50000,
-    NAME_DR6 = 0x50004,
-    NAME_DR7 = 0x50005,
-    NAME_ES = 0x60000,
-    NAME_TR = 0x60007,
-    NAME_IDTR = 0x70000,
-    NAME_GDTR = 0x70001,
-    NAME_EFER = 0x80001,
-    NAME_APIC_BASE = 0x80003
-};
-
 struct msr_name {
     uint32_t name, msr;
 };
 
 static const struct msr_name msr_names[] = {
-    {0x80000, 0x10},       {0x80002, 0xc0000102}, {0x80004, 0x277},      {0x80005, 0x174},
+    {NAME_TSC, 0x10},      {0x80002, 0xc0000102}, {0x80004, 0x277},      {0x80005, 0x174},
     {0x80006, 0x176},      {0x80007, 0x175},      {0x80008, 0xc0000081}, {0x80009, 0xc0000082},
     {0x8000a, 0xc0000083}, {0x8000b, 0xc0000084}, {0x8000d, 0xfe},       {0x8000e, 0x2ff},
     {0x80070, 0x250},      {0x80071, 0x258},      {0x80072, 0x259},      {0x80073, 0x268},
@@ -81,9 +46,7 @@ static size_t run_size(void)
     static atomic_size_t known;
     size_t size = atomic_load(&known);
     if (!size) {
-        int kvm = system_open("/dev/kvm");
-        int64_t answer = system_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);
-        system_close(kvm);
+        int64_t answer = system_ioctl(engine_kvm(), KVM_GET_VCPU_MMAP_SIZE, NULL);
         size = answer > 0 ? (size_t)answer : 3 * PAGE_BYTES;
         atomic_store(&known, size);
     }
@@ -135,7 +98,7 @@ enum engine_result engine_flush(struct engine_vp *vp)
 
 /* Numbers in the shared page */
 
-static uint64_t *general_find(struct kvm_regs *regs, uint32_t name)
+uint64_t *engine_general(struct kvm_regs *regs, uint32_t name)
 {
     uint64_t *const order[] = {
         (uint64_t *)&regs->rax, (uint64_t *)&regs->rcx, (uint64_t *)&regs->rdx,
@@ -203,7 +166,7 @@ static uint64_t *internal_find(struct engine_vp *vp, uint32_t name)
 static uint64_t *number_find(struct engine_vp *vp, uint32_t name, uint64_t *group)
 {
     struct kvm_sync_regs *sync = &vp->run->s.regs;
-    uint64_t *number = general_find(&sync->regs, name);
+    uint64_t *number = engine_general(&sync->regs, name);
     *group = KVM_SYNC_X86_REGS;
     if (!number) {
         number = system_find(&sync->sregs, name);

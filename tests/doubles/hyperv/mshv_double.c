@@ -94,6 +94,12 @@ static int descriptor_new(const char *name, size_t size, enum kind kind, void *o
     return number;
 }
 
+static void descriptor_end(int number)
+{
+    descriptors[number].kind = KIND_NONE;
+    syscall(SYS_close, number);
+}
+
 static int fail(int error)
 {
     errno = error;
@@ -172,6 +178,8 @@ static int vp_new(struct partition *partition, uint32_t index)
     vp->engine = engine_vp_new(partition->engine, index);
     int number = vp->engine ? descriptor_new("mshv_vp", 2 * PAGE_BYTES, KIND_VP, vp) : -1;
     if (number < 0 || !vp_prepare(vp, number)) {
+        if (number >= 0)
+            descriptor_end(number);
         vp_free(vp);
         return fail(ENOMEM);
     }

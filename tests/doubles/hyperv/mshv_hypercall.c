@@ -143,7 +143,7 @@ static unsigned call_get_registers(struct call *call)
 
 static unsigned call_set_registers(struct call *call)
 {
-    enum { REGISTER_XCR0 = 0x40005, XCR0_AVX = 7 };
+    enum { XCR0_AVX = 7 };
     struct named_value {
         uint32_t name, reserved;
         uint64_t reserved2;
@@ -155,7 +155,7 @@ static unsigned call_set_registers(struct call *call)
     register_page_take(call->target);
     for (; call->done < call->wanted && !status; call->done += !status) {
         memcpy(&named, call->input.bytes + 16 + call->done * sizeof named, sizeof named);
-        status = is_bare() && named.name == REGISTER_XCR0 && named.value.word[0] > XCR0_AVX
+        status = is_bare() && named.name == NAME_XCR0 && named.value.word[0] > XCR0_AVX
                      ? STATUS_BAD_REGISTER_VALUE
                      : status_of(engine_set(call->target->engine, named.name, &named.value));
         if (status)
@@ -182,6 +182,8 @@ static unsigned call_translate(struct call *call)
 static unsigned call_cpuid_values(struct call *call)
 {
     const struct kvm_cpuid2 *cpuid = call->partition->engine->cpuid;
+    if (24 + call->wanted * 24u > PAGE_BYTES || call->wanted * 16u > PAGE_BYTES)
+        return STATUS_INVALID_INPUT;
     for (; call->done < call->wanted; call->done++) {
         const uint32_t *leaf = &call->input.words[6 + 6 * call->done];
         for (uint32_t i = 0; i < cpuid->nent; i++) {

@@ -7,19 +7,7 @@
 /* The page of registers: what KVM gives with each exit. XMM registers are taken from it and never
  * filled in, since they would cost every exit a system call. */
 
-static uint64_t *general_at(struct kvm_regs *regs, unsigned index)
-{
-    uint64_t *const order[] = {
-        (uint64_t *)&regs->rax, (uint64_t *)&regs->rcx, (uint64_t *)&regs->rdx,
-        (uint64_t *)&regs->rbx, (uint64_t *)&regs->rsp, (uint64_t *)&regs->rbp,
-        (uint64_t *)&regs->rsi, (uint64_t *)&regs->rdi, (uint64_t *)&regs->r8,
-        (uint64_t *)&regs->r9,  (uint64_t *)&regs->r10, (uint64_t *)&regs->r11,
-        (uint64_t *)&regs->r12, (uint64_t *)&regs->r13, (uint64_t *)&regs->r14,
-        (uint64_t *)&regs->r15};
-    return order[index];
-}
-
-enum { FIRST_XMM = 0x30000, FIRST_SEGMENT = 0x60000, PAGE_SEGMENTS = 6, PAGE_XMMS = 6 };
+enum { PAGE_SEGMENTS = 6, PAGE_XMMS = 6 };
 
 void register_page_take(struct vp *vp)
 {
@@ -29,7 +17,7 @@ void register_page_take(struct vp *vp)
     union engine_value value;
     uint32_t dirty = page->is_valid ? page->dirty : 0;
     for (unsigned i = 0; dirty & DIRTY_GENERAL && i < 16; i++)
-        *general_at(regs, i) = page->general[i];
+        *engine_general(regs, NAME_RAX + i) = page->general[i];
     if (dirty & DIRTY_RIP)
         regs->rip = page->rip;
     if (dirty & DIRTY_FLAGS)
@@ -38,29 +26,36 @@ void register_page_take(struct vp *vp)
         run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
     for (unsigned i = 0; dirty & DIRTY_XMM && i < PAGE_XMMS; i++) {
         memcpy(&value, page->xmm[i], sizeof value);
-        (void)engine_set(vp->engine, FIRST_XMM + i, &value);
+        (void)engine_set(vp->engine, NAME_XMM0 + i, &value);
     }
     for (unsigned i = 0; dirty & DIRTY_SEGMENTS && i < PAGE_SEGMENTS; i++) {
         memcpy(&value, &page->segments[i], sizeof value);
-        (void)engine_set(vp->engine, FIRST_SEGMENT + i, &value);
+        (void)engine_set(vp->engine, NAME_ES + i, &value);
     }
     page->dirty = 0;
 }
 
 void register_page_fill(struct vp *vp)
 {
-    static const uint32_t controls[] = {0x40000, 0x40002, 0x40003, 0x40004, 0x80001,
-                                        0,       0x10002, 0x10003, 0x10006, 0x40005};
     enum { UNKNOWN_DR7 = 5 };
+    static const uint32_t controls[] = {[0] = NAME_CR0,
+                                        [1] = NAME_CR3,
+                                        [2] = NAME_CR4,
+                                        [3] = NAME_CR8,
+                                        [4] = NAME_EFER,
+                                        [6] = NAME_PENDING_INTERRUPTION,
+                                        [7] = NAME_INTERRUPT_STATE,
+                                        [8] = NAME_DELIVERABILITY,
+                                        [9] = NAME_XCR0};
     struct register_page *page = vp->page;
     struct kvm_regs *regs = &vp->engine->run->s.regs.regs;
     union engine_value value;
     for (unsigned i = 0; i < 16; i++)
-        page->general[i] = *general_at(regs, i);
+        page->general[i] = *engine_general(regs, NAME_RAX + i);
     page->rip = regs->rip;
     page->rflags = regs->rflags;
     for (unsigned i = 0; i < PAGE_SEGMENTS; i++) {
-        (void)engine_get(vp->engine, FIRST_SEGMENT + i, &value);
+        (void)engine_get(vp->engine, NAME_ES + i, &value);
         memcpy(&page->segments[i], &value, sizeof value);
     }
     for (unsigned i = 0; i < sizeof controls / sizeof *controls; i++)
@@ -78,11 +73,11 @@ void register_page_fill(struct vp *vp)
 static void fill_intercept(const struct vp *vp, const struct engine_exit *exit,
                            struct intercept_head *head)
 {
-    enum { FIRST_PROTECTED = 2, FIRST_CS = 0x60001 };
+    enum { FIRST_PROTECTED = 2 };
     const struct kvm_sregs *sregs = &vp->engine->run->s.regs.sregs;
     const struct kvm_regs *regs = &vp->engine->run->s.regs.regs;
     union engine_value cs;
-    (void)engine_get(vp->engine, FIRST_CS, &cs);
+    (void)engine_get(vp->engine, NAME_CS, &cs);
     memcpy(&head->cs, &cs, sizeof head->cs);
     head->vp = vp->engine->index;
     head->length_and_cr8 = (uint8_t)((exit->length & 15) | (sregs->cr8 & 15) << 4);

@@ -451,51 +451,40 @@ EXPORTED WHvCancelRunVirtualProcessor(WHV_PARTITION_HANDLE handle, UINT32 index,
     return S_OK;
 }
 
-/* Registers: WHP's names, as the engine's. */
-static uint32_t engine_name(WHV_REGISTER_NAME name)
+/* Registers */
+
+/* The engine's name for one of WHP's. */
+static uint32_t name_of(WHV_REGISTER_NAME name)
 {
-    enum {
-        GENERAL = 0x20000,
-        SEGMENTS = 0x60000,
-        TABLES = 0x70000,
-        CONTROL = 0x40000,
-        DEBUG = 0x50000,
-        XCR0 = 0x40005,
-        VECTOR = 0x30000,
-        MSRS = 0x80000,
-        PENDING = 0x10002,
-        ACTIVITY = 0x4,
-        NOTIFICATIONS = 0x10006,
-        NONE = -1
-    };
+    enum { MSRS_MAX = 0x100 };
     uint32_t number = (uint32_t)name;
     if (number <= WHvX64RegisterRflags)
-        return GENERAL + number;
+        return NAME_RAX + number;
     if (number <= WHvX64RegisterTr)
-        return SEGMENTS + number - WHvX64RegisterEs;
+        return NAME_ES + number - WHvX64RegisterEs;
     if (number <= WHvX64RegisterGdtr)
-        return TABLES + number - WHvX64RegisterIdtr;
+        return NAME_IDTR + number - WHvX64RegisterIdtr;
     if (number <= WHvX64RegisterCr8)
-        return CONTROL + number - WHvX64RegisterCr0;
+        return NAME_CR0 + number - WHvX64RegisterCr0;
     if (number <= WHvX64RegisterDr7)
-        return DEBUG + number - WHvX64RegisterDr0;
+        return NAME_DR0 + number - WHvX64RegisterDr0;
     if (number == WHvX64RegisterXCr0)
-        return XCR0;
+        return NAME_XCR0;
     if (number >= WHvX64RegisterXmm0 && number <= WHvX64RegisterXmmControlStatus)
-        return VECTOR + number - WHvX64RegisterXmm0;
-    if (number >= WHvX64RegisterTsc && number < (uint32_t)WHvX64RegisterTsc + 0x100)
-        return MSRS + number - WHvX64RegisterTsc;
+        return NAME_XMM0 + number - WHvX64RegisterXmm0;
+    if (number >= WHvX64RegisterTsc && number < (uint32_t)WHvX64RegisterTsc + MSRS_MAX)
+        return NAME_TSC + number - WHvX64RegisterTsc;
     switch (number) {
     case WHvRegisterPendingInterruption:
     case WHvRegisterInterruptState:
     case WHvRegisterPendingEvent:
-        return PENDING + number - WHvRegisterPendingInterruption;
+        return NAME_PENDING_INTERRUPTION + number - WHvRegisterPendingInterruption;
     case WHvX64RegisterDeliverabilityNotifications:
-        return NOTIFICATIONS;
+        return NAME_DELIVERABILITY;
     case WHvRegisterInternalActivityState:
-        return ACTIVITY;
+        return NAME_ACTIVITY;
     default:
-        return (uint32_t)NONE;
+        return UINT32_MAX; /* no name */
     }
 }
 
@@ -510,7 +499,7 @@ EXPORTED WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE handle, UINT32 ind
         return E_INVALIDARG;
     for (UINT32 i = 0; i < count; i++) {
         union engine_value value;
-        if (engine_get(vp, engine_name(names[i]), &value) != ENGINE_OK)
+        if (engine_get(vp, name_of(names[i]), &value) != ENGINE_OK)
             return E_BAD_REGISTER;
         memcpy((uint8_t *)values + i * sizeof value, &value, sizeof value);
     }
@@ -529,7 +518,7 @@ EXPORTED WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE handle, UINT32 ind
     for (UINT32 i = 0; i < count; i++) {
         union engine_value value;
         memcpy(&value, (const uint8_t *)values + i * sizeof value, sizeof value);
-        enum engine_result result = engine_set(vp, engine_name(names[i]), &value);
+        enum engine_result result = engine_set(vp, name_of(names[i]), &value);
         if (result != ENGINE_OK) {
             trace("register %x: %d", (unsigned)names[i], result);
             return result == ENGINE_BAD_VALUE ? E_INVALIDARG : E_BAD_REGISTER;
@@ -570,7 +559,6 @@ EXPORTED WHvSetVirtualProcessorXsaveState(WHV_PARTITION_HANDLE handle, UINT32 in
 static void fill_vp_context(struct engine_vp *vp, const struct engine_exit *exit,
                             WHV_VP_EXIT_CONTEXT *context)
 {
-    enum { NAME_CS = 0x60001 };
     const struct kvm_sregs *sregs = &vp->run->s.regs.sregs;
     const struct kvm_regs *regs = &vp->run->s.regs.regs;
     union engine_value cs;
