@@ -29,7 +29,11 @@ static void make_unbacked_page(struct hl__selftest *t)
 static void test_doorbell(struct hl__selftest *t)
 {
     const uint32_t value = 0x89abcdef;
+    const uint64_t out = hl__tiny_code_address(HL__TINY_COUNT) + 2; /* behind mov */
+    struct hl__cpu_state now;
     HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_COUNT, value, 0, value));
+    HL__EXPECT(t, t->driver->state_get(t->vcpu, HL__STATE_GENERAL, &now, &t->error) == HL_OK);
+    HL__EXPECT(t, now.general.rip == out || now.general.rip == out + 1);
     uint64_t calls = t->counter;
     for (uint32_t i = 1; i <= 100; i++)
         HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, value + i));
@@ -51,23 +55,42 @@ static void test_doorbell_ring0(struct hl__selftest *t)
     HL__EXPECT(t, now.system.cs.dpl == 3);
 }
 
-static void test_byte_out(struct hl__selftest *t)
+static void test_narrow_out(struct hl__selftest *t)
 {
-    hl__selftest_user(t, HL__TINY_OUT_BYTE);
-    HL__EXPECT(t, hl__selftest_start(t));
-    HL__EXPECT(t, t->exit.kind == HL__EXIT_PORT && t->exit.is_write);
-    HL__EXPECT(t, t->exit.port == HL__TINY_PORT && t->exit.size == 1);
-    HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, HL__TINY_DONE));
+    static const struct {
+        enum hl__tiny_code code;
+        uint32_t size;
+    } cases[] = {{HL__TINY_OUT_BYTE, 1}, {HL__TINY_OUT_WORD, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hl__selftest_user(t, cases[i].code);
+        HL__EXPECT(t, hl__selftest_start(t));
+        HL__EXPECT(t, t->exit.kind == HL__EXIT_PORT && t->exit.is_write);
+        HL__EXPECT(t, t->exit.port == HL__TINY_PORT && t->exit.size == cases[i].size);
+        HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, HL__TINY_DONE));
+    }
 }
 
+/* A port reads as 0, and a narrow read leaves the rest of the register alone. */
 static void test_port_read(struct hl__selftest *t)
 {
-    hl__selftest_user(t, HL__TINY_IN);
-    t->state.general.rax = 0x55;
-    HL__EXPECT(t, hl__selftest_start(t));
-    HL__EXPECT(t, t->exit.kind == HL__EXIT_PORT && !t->exit.is_write);
-    HL__EXPECT(t, t->exit.port == HL__TINY_PORT && t->exit.size == 4);
-    HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, 0));
+    static const struct {
+        enum hl__tiny_code code;
+        uint32_t size;
+        uint64_t rax; /* afterwards */
+    } cases[] = {{HL__TINY_IN, 4, 0},
+                 {HL__TINY_IN_WORD, 2, 0x1122334455660000},
+                 {HL__TINY_IN_BYTE, 1, 0x1122334455667700}};
+    struct hl__cpu_state now;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hl__selftest_user(t, cases[i].code);
+        t->state.general.rax = 0x1122334455667788;
+        HL__EXPECT(t, hl__selftest_start(t));
+        HL__EXPECT(t, t->exit.kind == HL__EXIT_PORT && !t->exit.is_write);
+        HL__EXPECT(t, t->exit.port == HL__TINY_PORT && t->exit.size == cases[i].size);
+        HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, (uint32_t)cases[i].rax));
+        HL__EXPECT(t, t->driver->state_get(t->vcpu, HL__STATE_GENERAL, &now, &t->error) == HL_OK);
+        HL__EXPECT(t, now.general.rax == cases[i].rax);
+    }
 }
 
 static void test_string_port_read(struct hl__selftest *t)
@@ -133,18 +156,24 @@ static void test_page_faults(struct hl__selftest *t)
     HL__EXPECT(t, hl__tiny_guest_frame(&t->guest, true).error_code == (USER | PRESENT | FETCHES));
 }
 
+/* Page tables let the guest write there, the slot does not. */
 static void test_read_only_memory(struct hl__selftest *t)
 {
+    const uint32_t place = 0x18;
     const uint8_t *code = hl__tiny_guest_at(&t->guest, HL__TINY_CODE);
-    uint8_t before[4];
+    uint8_t before[HL__TINY_PAGE];
+    uint32_t word;
     memcpy(before, code, sizeof before);
+    memcpy(&word, code + place, sizeof word);
     *hl__tiny_guest_entry(&t->guest, 0, FREE_PAGE) = HL__TINY_CODE | HL__TINY_ENTRY_USER_DATA;
+    HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_READ, FREE_PAGE + place, 0, word));
     hl__selftest_user(t, HL__TINY_WRITE);
-    t->state.general.rdi = FREE_PAGE;
-    t->state.general.rsi = 0x12345678;
+    t->state.general.rdi = FREE_PAGE + place;
+    t->state.general.rsi = ~word;
     HL__EXPECT(t, hl__selftest_start(t));
     HL__EXPECT(t, t->exit.kind == HL__EXIT_MEMORY && t->exit.is_write);
-    HL__EXPECT(t, t->exit.address == HL__TINY_CODE);
+    HL__EXPECT(t, t->exit.address == HL__TINY_CODE + place);
+    HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_READ, FREE_PAGE + place, 0, word));
     HL__EXPECT(t, !memcmp(before, code, sizeof before));
 }
 
@@ -231,6 +260,8 @@ static void test_halt(struct hl__selftest *t)
 {
     hl__selftest_ring0(t, HL__TINY_STUB_HLT);
     HL__EXPECT(t, hl__selftest_start(t) && t->exit.kind == HL__EXIT_HALT);
+    HL__EXPECT(t, hl__selftest_resume(t)); /* whether it halts again depends on the hypervisor */
+    HL__EXPECT(t, t->exit.kind == HL__EXIT_HALT || hl__selftest_rang(t, HL__TINY_DONE));
     HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_COUNT, 5, 0, 5));
 }
 
@@ -264,7 +295,7 @@ static void test_syscall(struct hl__selftest *t)
 const struct hl__selftest_case hl__selftest_exits[] = {
     {"doorbell", test_doorbell, 0},
     {"doorbell-ring0", test_doorbell_ring0, 0},
-    {"byte-out", test_byte_out, 0},
+    {"narrow-out", test_narrow_out, 0},
     {"port-read", test_port_read, 0},
     {"string-port-read", test_string_port_read, 0},
     {"closed-port", test_closed_port, 0},

@@ -4,6 +4,7 @@
 #include "os/os.h"
 
 #define FAR_ADDRESS 0x900000u
+#define LAST_DATA_PAGE (HL__TINY_DATA + HL__TINY_DATA_SIZE - HL__TINY_PAGE)
 #define NO_SLOT 0x7fffffffu
 #define BITMAP_WORDS 4
 
@@ -34,6 +35,7 @@ static void test_bad_memory(struct hl__selftest *t)
     HL__EXPECT(t, hl__os_memory_map(HL__TINY_PAGE, &memory, &t->error) == HL_OK);
     bool opened = hl__selftest_open(&other, t->driver, t->machine, 0), right = opened;
     right = right && add_is_refused(&other, HL__TINY_SLOT_FREE, HL__TINY_DATA, memory);
+    right = right && add_is_refused(&other, HL__TINY_SLOT_FREE, LAST_DATA_PAGE, memory);
     right = right && add_is_refused(&other, NO_SLOT, FAR_ADDRESS, memory);
     right = right && still_works(&other);
     if (opened)
@@ -51,6 +53,9 @@ static void test_bad_dirty(struct hl__selftest *t)
                refused(t, driver->dirty_collect(t->vm, NO_SLOT, bitmap, BITMAP_WORDS, &t->error)));
     HL__EXPECT(t, refused(t, driver->dirty_collect(t->vm, HL__TINY_SLOT_DATA, bitmap, BITMAP_WORDS,
                                                    &t->error))); /* it is not tracked */
+    HL__EXPECT(t, !driver->dirty_rearm ||
+                      refused(t, driver->dirty_rearm(t->vm, HL__TINY_SLOT_DATA, bitmap,
+                                                     BITMAP_WORDS, &t->error)));
     HL__EXPECT(t, driver->memory_track(t->vm, HL__TINY_SLOT_DATA, &t->error) == HL_OK);
     HL__EXPECT(t, refused(t, driver->dirty_collect(t->vm, HL__TINY_SLOT_DATA, bitmap, 1,
                                                    &t->error))); /* too few words */

@@ -87,6 +87,25 @@ static void test_dirty_pages(struct hl__selftest *t)
         HL__EXPECT(t, DIRTY_IS(t, 129));
 }
 
+static bool guest_touches(struct hl__selftest *t, unsigned first, unsigned count)
+{
+    hl__selftest_user(t, HL__TINY_TOUCH);
+    t->state.general.rdi = data_page(first);
+    t->state.general.rcx = HL__TINY_PAGE;
+    t->state.general.r8 = count;
+    return hl__selftest_start(t) && hl__selftest_rang(t, HL__TINY_DONE);
+}
+
+/* Pages in a row, across words of the bitmap; and one write to two pages. */
+static void test_dirty_ranges(struct hl__selftest *t)
+{
+    HL__EXPECT(t, guest_touches(t, 62, 5));
+    HL__EXPECT(t, DIRTY_IS(t, 62, 63, 64, 65, 66));
+    HL__EXPECT(t, !t->driver->dirty_rearm || REARM(t, 62, 63, 64, 65, 66));
+    HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_WRITE, data_page(128) - 2, 0x5a5a, HL__TINY_DONE));
+    HL__EXPECT(t, DIRTY_IS(t, 127, 128));
+}
+
 static void test_dirty_rearm(struct hl__selftest *t)
 {
     if (!t->driver->dirty_rearm) {
@@ -113,11 +132,7 @@ static void test_dirty_all(struct hl__selftest *t)
     for (unsigned i = 0; i < HL__TINY_DATA_PAGES; i++)
         pages[i] = i;
     for (int round = 0; round < 2; round++) {
-        hl__selftest_user(t, HL__TINY_TOUCH);
-        t->state.general.rdi = HL__TINY_DATA;
-        t->state.general.rcx = HL__TINY_PAGE;
-        t->state.general.r8 = HL__TINY_DATA_PAGES;
-        HL__EXPECT(t, hl__selftest_start(t) && hl__selftest_rang(t, HL__TINY_DONE));
+        HL__EXPECT(t, guest_touches(t, 0, HL__TINY_DATA_PAGES));
         HL__EXPECT(t, dirty_is(t, pages, HL__TINY_DATA_PAGES));
         HL__EXPECT(t, !t->driver->dirty_rearm || rearm(t, pages, HL__TINY_DATA_PAGES));
         HL__EXPECT(t, dirty_is(t, NULL, 0));
@@ -239,6 +254,35 @@ static void test_removal_reload(struct hl__selftest *t)
         removal_is_seen(t, by_reload);
 }
 
+static bool system_page_is_dirty(struct hl__selftest *t, unsigned page, bool *is_dirty)
+{
+    enum { SYSTEM_WORDS = HL__TINY_SYSTEM_SIZE / HL__TINY_PAGE / 64 + 1 };
+    uint64_t bitmap[SYSTEM_WORDS];
+    if (t->driver->dirty_collect(t->vm, HL__TINY_SLOT_SYSTEM, bitmap, SYSTEM_WORDS, &t->error) !=
+        HL_OK)
+        return false;
+    *is_dirty = bitmap[page / 64] >> page % 64 & 1;
+    return true;
+}
+
+/* A flush may take memory from the VM and give it back: neither loses what is recorded, nor records. */
+static void test_dirty_flush(struct hl__selftest *t)
+{
+    const unsigned poked = 3; /* a page table, in the system slot */
+    bool is_dirty = false;
+    HL__EXPECT(t, t->driver->memory_track(t->vm, HL__TINY_SLOT_SYSTEM, &t->error) == HL_OK);
+    HL__EXPECT(t, t->driver->flush(t->vm, &t->error) == HL_OK);
+    HL__EXPECT(t, dirty_is(t, NULL, 0));
+    HL__EXPECT(t, guest_writes(t, 5) && guest_writes(t, 70) && by_poke(t));
+    HL__EXPECT(t, t->driver->flush(t->vm, &t->error) == HL_OK);
+    HL__EXPECT(t, system_page_is_dirty(t, poked, &is_dirty) && is_dirty);
+    HL__EXPECT(t, DIRTY_IS(t, 5, 70));
+    HL__EXPECT(t, !t->driver->dirty_rearm || REARM(t, 5, 70));
+    HL__EXPECT(t, t->driver->flush(t->vm, &t->error) == HL_OK);
+    HL__EXPECT(t, dirty_is(t, NULL, 0));
+    HL__EXPECT(t, guest_writes(t, 70) && DIRTY_IS(t, 70));
+}
+
 /* The same address in two address spaces is different memory. */
 static bool space_reads(struct hl__selftest *t, unsigned space, uint32_t value)
 {
@@ -290,6 +334,7 @@ static void test_two_vcpus(struct hl__selftest *t)
 
 const struct hl__selftest_case hl__selftest_memory[] = {
     {"dirty-pages", test_dirty_pages, HL__MEMORY_TRACKED},
+    {"dirty-ranges", test_dirty_ranges, HL__MEMORY_TRACKED},
     {"dirty-rearm", test_dirty_rearm, HL__MEMORY_TRACKED},
     {"dirty-all", test_dirty_all, HL__MEMORY_TRACKED},
     {"track-late", test_track_late, 0},
@@ -298,6 +343,7 @@ const struct hl__selftest_case hl__selftest_memory[] = {
     {"removal-by-flush", test_removal_flush, 0},
     {"removal-by-poke", test_removal_poke, 0},
     {"removal-by-reload", test_removal_reload, 0},
+    {"dirty-kept-by-flush", test_dirty_flush, HL__MEMORY_TRACKED},
     {"address-spaces", test_address_spaces, 0},
     {"two-vcpus", test_two_vcpus, 0},
     {NULL, NULL, 0},

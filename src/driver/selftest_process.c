@@ -123,6 +123,37 @@ static void test_kick_kept(struct hl__selftest *t)
     HL__EXPECT(t, hl__selftest_resume(t) && hl__selftest_rang(t, 0));
 }
 
+/* A kick is for one vCPU. */
+static void test_kick_apart(struct hl__selftest *t)
+{
+    struct hl__selftest other;
+    HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
+    t->driver->kick(t->vcpu);
+    hl__selftest_user(&other, HL__TINY_COUNT);
+    other.state.general.rdi = 6;
+    t->driver->state_set(other.vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS,
+                         &other.state);
+    bool right =
+        t->driver->run(other.vcpu, &other.exit, &t->error) == HL_OK && hl__selftest_rang(&other, 6);
+    hl__selftest_close(&other);
+    HL__EXPECT(t, right && run_is_interrupted(t));
+}
+
+/* Who closes the driver closes it for himself only. */
+static void test_open_nests(struct hl__selftest *t)
+{
+    struct hl__selftest other;
+    size_t before = hl__os_handle_count();
+    HL__EXPECT(t, hl__driver_open(t->driver, &t->error) == HL_OK);
+    hl__driver_close(t->driver);
+    HL__EXPECT(t, hl__os_handle_count() == before);
+    HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_COUNT, 3, 0, 3));
+    HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
+    bool right = hl__selftest_rings(&other, HL__TINY_COUNT, 4, 0, 4);
+    hl__selftest_close(&other);
+    HL__EXPECT(t, right);
+}
+
 static void test_many_vms(struct hl__selftest *t)
 {
     enum { VMS_MIN = 50, VMS_MAX = 1000 };
@@ -160,6 +191,8 @@ const struct hl__selftest_case hl__selftest_process[] = {
     {"kick-during-run", test_kick_during, 0},
     {"kick-stale", test_kick_stale, 0},
     {"kick-kept", test_kick_kept, 0},
+    {"kick-apart", test_kick_apart, 0},
+    {"open-nests", test_open_nests, 0},
     {"many-vms", test_many_vms, 0},
     {"separate-vms", test_separate_vms, 0},
     {NULL, NULL, 0},

@@ -9,14 +9,13 @@
 
 #define CR4_UMIP (1ull << 11)
 #define CR4_FSGSBASE (1ull << 16)
-
-#define TIME_LAG_MAX_MS 100 /* setting it takes microseconds; more in an emulated machine */
 #define CR4_OSXSAVE (1ull << 18)
 #define CR4_SMAP (1ull << 21)
 
-#define XSAVE_XMM5 (160 + 5 * 16) /* offset in the legacy region */
+#define TIME_LAG_MAX_MS 100 /* setting it takes microseconds; more in an emulated machine */
 
-#define XSAVE_PRESENT 512 /* XSTATE_BV: the components that an area has */
+#define XSAVE_XMM5 (160 + 5 * 16) /* offset in the legacy region */
+#define XSAVE_PRESENT 512         /* XSTATE_BV: the components that an area has */
 
 #define XSAVE_AREA (HL__TINY_DATA + 0x1000)
 #define SOURCE HL__TINY_DATA
@@ -109,6 +108,9 @@ static void test_system(struct hl__selftest *t)
     t->state.system.fs.base = 0x123456789000;
     t->state.system.gs.base = 0x7edcba987000;
     t->state.system.cr2 = 0x1234567;
+    t->state.system.gs.limit = 0x12345; /* every attribute unlike those of the others */
+    t->state.system.gs.type = 1;
+    t->state.system.gs.granularity = t->state.system.gs.default_big = false;
     t->driver->state_set(t->vcpu, HL__STATE_SYSTEM, &t->state);
     HL__EXPECT(t, get(t, HL__STATE_SYSTEM, &now));
     HL__EXPECT(t, same_system(&now.system, &t->state.system));

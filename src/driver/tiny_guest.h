@@ -46,8 +46,11 @@ enum hl__tiny_code {
     HL__TINY_TOUCH,      /* writes esi at rdi, rdi + rcx, ... r8 times, rings DONE */
     HL__TINY_SPIN,       /* writes 1 at rdi and loops for ever */
     HL__TINY_ECHO_STATE, /* rings a sum over rax...r15 and carry */
-    HL__TINY_OUT_BYTE,   /* al */
+    HL__TINY_OUT_BYTE,   /* al, then rings DONE */
+    HL__TINY_OUT_WORD,   /* ax, then rings DONE */
     HL__TINY_IN,         /* eax, then rings it */
+    HL__TINY_IN_WORD,    /* ax, then rings eax */
+    HL__TINY_IN_BYTE,    /* al, then rings eax */
     HL__TINY_INS,        /* rcx bytes to rdi, then rings ecx */
     HL__TINY_READ_WIDE,  /* 16 bytes at rdi, then rings DONE */
     HL__TINY_COPY,       /* rep movsb from rsi to rdi, then rings ecx */

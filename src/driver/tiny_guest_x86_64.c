@@ -51,10 +51,11 @@ _Static_assert(HL__TINY_PORT == 0x5148 && HL__TINY_EXCEPTION == 0xe0000000u &&
 #define DONE " mov $0xd0000000, %eax\n" RING
 
 extern const uint8_t tiny_code[], tiny_code_end[], tiny_count[], tiny_read[], tiny_write[],
-    tiny_touch[], tiny_spin[], tiny_echo_state[], tiny_out_byte[], tiny_in[], tiny_ins[],
-    tiny_read_wide[], tiny_copy[], tiny_ud2[], tiny_divide[], tiny_cli[], tiny_hlt[],
-    tiny_syscall[], tiny_syscall_landing[], tiny_sgdt[], tiny_fsbase[], tiny_xgetbv[],
-    tiny_vector_load[], tiny_vector_store[], tiny_xrstor[], tiny_avx[], tiny_time[];
+    tiny_touch[], tiny_spin[], tiny_echo_state[], tiny_out_byte[], tiny_out_word[], tiny_in[],
+    tiny_in_word[], tiny_in_byte[], tiny_ins[], tiny_read_wide[], tiny_copy[], tiny_ud2[],
+    tiny_divide[], tiny_cli[], tiny_hlt[], tiny_syscall[], tiny_syscall_landing[], tiny_sgdt[],
+    tiny_fsbase[], tiny_xgetbv[], tiny_vector_load[], tiny_vector_store[], tiny_xrstor[],
+    tiny_avx[], tiny_time[];
 
 __asm__(READ_ONLY_DATA
         "tiny_code:\n"
@@ -69,11 +70,12 @@ __asm__(READ_ONLY_DATA
         " lea (%rax, %r9, 4), %rax\n lea (%rax, %r10, 8), %rax\n lea (%rax, %rax, 2), %rax\n"
         " add %r11, %rax\n lea (%rax, %r12, 2), %rax\n lea (%rax, %r13, 4), %rax\n"
         " lea (%rax, %r14, 8), %rax\n lea (%rax, %rax, 2), %rax\n add %r15, %rax\n" RING
-        "tiny_out_byte: out %al, %dx\n" DONE "tiny_in: in %dx, %eax\n" RING
-        "tiny_ins: rep insb\n mov %ecx, %eax\n" RING "tiny_read_wide: movdqu (%rdi), %xmm0\n" DONE
-        "tiny_copy: rep movsb\n mov %ecx, %eax\n" RING "tiny_ud2: ud2\n" DONE
-        "tiny_divide: xor %ecx, %ecx\n div %ecx\n" DONE "tiny_cli: cli\n" DONE
-        "tiny_hlt: hlt\n" DONE "tiny_syscall: syscall\n" DONE
+        "tiny_out_byte: out %al, %dx\n" DONE "tiny_out_word: out %ax, %dx\n" DONE
+        "tiny_in: in %dx, %eax\n" RING "tiny_in_word: in %dx, %ax\n" RING
+        "tiny_in_byte: in %dx, %al\n" RING "tiny_ins: rep insb\n mov %ecx, %eax\n" RING
+        "tiny_read_wide: movdqu (%rdi), %xmm0\n" DONE "tiny_copy: rep movsb\n mov %ecx, %eax\n" RING
+        "tiny_ud2: ud2\n" DONE "tiny_divide: xor %ecx, %ecx\n div %ecx\n" DONE
+        "tiny_cli: cli\n" DONE "tiny_hlt: hlt\n" DONE "tiny_syscall: syscall\n" DONE
         "tiny_syscall_landing: mov $0x51000003, %eax\n mov $0x5148, %edx\n" RING
         "tiny_sgdt: sgdt -16(%rsp)\n" DONE "tiny_fsbase: wrfsbase %rdi\n rdfsbase %rax\n" RING
         "tiny_xgetbv: xor %ecx, %ecx\n xgetbv\n mov $0x5148, %edx\n" RING
@@ -111,7 +113,10 @@ static const uint8_t *const tiny_code_places[HL__TINY_CODE_COUNT] = {
     [HL__TINY_SPIN] = tiny_spin,
     [HL__TINY_ECHO_STATE] = tiny_echo_state,
     [HL__TINY_OUT_BYTE] = tiny_out_byte,
+    [HL__TINY_OUT_WORD] = tiny_out_word,
     [HL__TINY_IN] = tiny_in,
+    [HL__TINY_IN_WORD] = tiny_in_word,
+    [HL__TINY_IN_BYTE] = tiny_in_byte,
     [HL__TINY_INS] = tiny_ins,
     [HL__TINY_READ_WIDE] = tiny_read_wide,
     [HL__TINY_COPY] = tiny_copy,
