@@ -46,7 +46,8 @@ bool hl__control_cancel(hl__control *control, hl_status cause);
 /* Waits until cancelled or until CLOCK_MONOTONIC reaches `until_ns`. Returns whether cancelled. */
 bool hl__control_wait(hl__control *control, uint64_t until_ns);
 
-/* Waits until `descriptor` can be read (written), has failed, or the run is cancelled. Returns false if it was cancelled. */
+/* Waits until `descriptor` can be read (written), has failed, or the run is cancelled. Returns false
+ * if it was cancelled. */
 bool hl__control_poll(hl__control *control, int descriptor, bool to_write);
 
 /* The deadline of the armed run. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 hl_error fixture_error;
 
@@ -73,6 +74,13 @@ void fixture_honest_call(hl_sandbox *sandbox)
     assert_int_equal(reply.type, HL_TYPE_STRING);
     assert_string_equal(reply.as.string.data, "honest");
     hl_value_free(&reply);
+}
+
+uint64_t fixture_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 * MILLISECOND + (uint64_t)now.tv_nsec;
 }
 
 uint64_t fixture_number(const char *variable, uint64_t otherwise)

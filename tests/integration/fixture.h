@@ -41,6 +41,11 @@ uint64_t fixture_call_u64(hl_sandbox *sandbox, const char *function, const hl_va
 void fixture_status(hl_status expected, hl_status got);
 #define assert_status(expected, got) fixture_status((expected), (got))
 
+/* Time that never goes back; and how late what is on time may be, on a crowded machine. */
+#define MILLISECOND UINT64_C(1000000)
+#define LATE_MAX (UINT64_C(1000) * MILLISECOND)
+uint64_t fixture_now_ns(void);
+
 /* A number from the environment, such as how often a test is to do something. */
 uint64_t fixture_number(const char *variable, uint64_t otherwise);
 

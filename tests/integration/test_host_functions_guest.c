@@ -5,11 +5,7 @@
 #include "fixture.h"
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#define MILLISECOND UINT64_C(1000000)
-#define LATE_MAX (UINT64_C(1000) * MILLISECOND)
 
 enum { CHAIN = 8 };
 
@@ -23,13 +19,6 @@ static struct {
     hl_interrupt_handle *handle;
     hl_sandbox *chain[CHAIN];
 } seen;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * MILLISECOND + (uint64_t)now.tv_nsec;
-}
 
 #define HOST_FUNCTION(name)                                                                        \
     static hl_status name(hl_call *call, const hl_value *arguments, size_t count, hl_value *reply, \
@@ -82,13 +71,13 @@ HOST_FUNCTION(answer_much)
 HOST_FUNCTION(wait)
 {
     UNUSED;
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     seen.cancelled_before = hl_call_cancelled(call);
     seen.deadline_ns = hl_call_deadline_ns(call);
     if (seen.handle)
         hl_sandbox_interrupt(seen.handle);
     seen.cancelled_after = hl_call_wait_cancelled(call, arguments[0].as.u64);
-    seen.waited_ns = now_ns() - start;
+    seen.waited_ns = fixture_now_ns() - start;
     if (count > 1)
         usleep(100000);
     return HL_OK;
@@ -239,9 +228,9 @@ static void deadline_reaches_the_host_function(void **state)
     const uint64_t timeout = 200 * MILLISECOND;
     const hl_value longer = hl_value_null();
     hl_sandbox *sandbox = make_sandbox(timeout);
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     expect_wait(HL_TIMED_OUT, sandbox, &longer, 1);
-    assert_in_range(now_ns() - start, timeout + 100 * MILLISECOND,
+    assert_in_range(fixture_now_ns() - start, timeout + 100 * MILLISECOND,
                     timeout + 100 * MILLISECOND + LATE_MAX);
     assert_in_range(seen.waited_ns, timeout / 2, timeout + LATE_MAX);
     assert_in_range(seen.deadline_ns, start + timeout, start + timeout + LATE_MAX);
@@ -301,10 +290,10 @@ static void outer_deadline_while_an_inner_sandbox_runs(void **state)
     hl_sandbox *sandbox = make_sandbox(100 * MILLISECOND);
     const hl_value spin[] = {hl_value_string("call_other"), hl_value_string("spin")};
     seen.other = fixture_sandbox("plugin.musl", &patient);
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     fixture_expect(HL_TIMED_OUT, sandbox, "call_host", spin, 2);
     assert_int_equal(seen.inner, HL_TIMED_OUT);
-    assert_in_range(now_ns() - start, 400 * MILLISECOND, 400 * MILLISECOND + LATE_MAX);
+    assert_in_range(fixture_now_ns() - start, 400 * MILLISECOND, 400 * MILLISECOND + LATE_MAX);
     hl_sandbox_free(seen.other);
     hl_sandbox_free(sandbox);
 }

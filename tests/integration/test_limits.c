@@ -7,16 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MILLISECOND UINT64_C(1000000)
-#define LATE_MAX (UINT64_C(1000) * MILLISECOND)
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * MILLISECOND + (uint64_t)now.tv_nsec;
-}
-
 /* A call that must come to a limit, whose option the message names, no later than a second behind
  * `after_ns`. */
 static void expect_limit(hl_status status, const hl_sandbox_options *options, uint64_t after_ns,
@@ -26,9 +16,9 @@ static void expect_limit(hl_status status, const hl_sandbox_options *options, ui
     hl_snapshot *snapshot;
     hl_sandbox *sandbox = fixture_sandbox("plugin.musl", options);
     assert_status(HL_OK, hl_sandbox_snapshot(sandbox, &snapshot, &fixture_error));
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     fixture_expect(status, sandbox, function, arguments, count);
-    assert_in_range(now_ns() - start, after_ns, after_ns + LATE_MAX);
+    assert_in_range(fixture_now_ns() - start, after_ns, after_ns + LATE_MAX);
     assert_non_null(strstr(fixture_error.message, option));
     assert_status(HL_POISONED, hl_sandbox_call(sandbox, "echo", NO_ARGUMENTS, NULL, NULL));
     assert_status(HL_OK, hl_sandbox_restore(sandbox, snapshot, &fixture_error));
@@ -67,9 +57,9 @@ static void deadline_of_the_start(void **state)
     const hl_sandbox_options options = FIXTURE_OPTIONS(.start_timeout_ns = 100 * MILLISECOND);
     hl_program *program = fixture_program("plugin.musl", "spin");
     hl_sandbox *sandbox = NULL;
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     assert_status(HL_TIMED_OUT, hl_sandbox_new(program, &options, &sandbox, &fixture_error));
-    assert_in_range(now_ns() - start, 100 * MILLISECOND, 100 * MILLISECOND + LATE_MAX);
+    assert_in_range(fixture_now_ns() - start, 100 * MILLISECOND, 100 * MILLISECOND + LATE_MAX);
     assert_non_null(strstr(fixture_error.message, "start_timeout_ns"));
     assert_null(sandbox);
     hl_program_free(program);

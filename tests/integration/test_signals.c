@@ -30,10 +30,10 @@ static void interrupt_from_a_signal_handler(void **state)
     hl_sandbox *sandbox = threads_sandbox(HL_UNLIMITED);
     alarm_handle = hl_sandbox_interrupt_handle(sandbox);
     signal(SIGALRM, interrupt_on_alarm);
-    uint64_t start = threads_now_ns();
+    uint64_t start = fixture_now_ns();
     setitimer(ITIMER_REAL, &soon, NULL);
     assert_status(HL_INTERRUPTED, threads_call(sandbox, "spin", NULL));
-    assert_in_range(threads_now_ns() - start, 0, 50 * MILLISECOND + LATE_MAX);
+    assert_in_range(fixture_now_ns() - start, 0, 50 * MILLISECOND + LATE_MAX);
     signal(SIGALRM, SIG_DFL);
     hl_sandbox_free(sandbox);
     hl_interrupt_handle_free(alarm_handle);
@@ -50,10 +50,10 @@ static void signals_of_the_host_application(void **state)
     (void)state;
     const struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
     hl_sandbox *sandbox = threads_sandbox(0);
-    uint64_t start = threads_now_ns();
+    uint64_t start = fixture_now_ns();
     signal(SIGALRM, count_alarm);
     setitimer(ITIMER_REAL, &often, NULL);
-    for (uint64_t i = 1; threads_now_ns() - start < 200 * MILLISECOND; i++)
+    for (uint64_t i = 1; fixture_now_ns() - start < 200 * MILLISECOND; i++)
         assert_int_equal(fixture_call_u64(sandbox, "count_up", NO_ARGUMENTS), i);
     fixture_expect(HL_OK, sandbox, "sleep_ns", ARGUMENTS(hl_value_u64(20 * MILLISECOND)));
     setitimer(ITIMER_REAL, &never, NULL);

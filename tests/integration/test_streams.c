@@ -10,18 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#define MILLISECOND UINT64_C(1000000)
-#define LATE_MAX (UINT64_C(1000) * MILLISECOND)
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * MILLISECOND + (uint64_t)now.tv_nsec;
-}
 
 static void print(hl_status expected, hl_sandbox *sandbox, int stream, const char *text, int times)
 {
@@ -260,11 +249,11 @@ static struct stuck print_into_full_pipe(hl_sandbox *sandbox)
     static char text[4000];
     memset(text, 'f', sizeof text - 1);
     struct redirection out = redirect(1);
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     hl_status status = hl_sandbox_call(
         sandbox, "print", ARGUMENTS(hl_value_i32(1), hl_value_string(text), hl_value_i32(1000)),
         NULL, NULL);
-    struct stuck stuck = {status, now_ns() - start};
+    struct stuck stuck = {status, fixture_now_ns() - start};
     redirect_back(&out);
     return stuck;
 }
@@ -272,9 +261,9 @@ static struct stuck print_into_full_pipe(hl_sandbox *sandbox)
 static struct stuck read_from_silent_pipe(hl_sandbox *sandbox)
 {
     struct redirection in = redirect(0);
-    uint64_t start = now_ns();
+    uint64_t start = fixture_now_ns();
     hl_status status = hl_sandbox_call(sandbox, "read_line", NO_ARGUMENTS, NULL, NULL);
-    struct stuck stuck = {status, now_ns() - start};
+    struct stuck stuck = {status, fixture_now_ns() - start};
     redirect_back(&in);
     return stuck;
 }

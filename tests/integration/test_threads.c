@@ -144,7 +144,7 @@ static void interrupt_before_the_first_rest(void **state)
         assert_status(HL_OK, hl_sandbox_new_stopped(program, &options, &sandbox, &fixture_error));
         hl_interrupt_handle *handle = hl_sandbox_interrupt_handle(sandbox);
         assert_int_equal(hl_sandbox_interrupt(handle), HL_INVALID_ARGUMENT);
-        uint64_t start = threads_now_ns();
+        uint64_t start = fixture_now_ns();
         threads_start(&thread, interrupt_soon, handle);
         hl_status status = by_call ? threads_call(sandbox, "echo", NULL)
                                    : hl_sandbox_run(sandbox, &code, &fixture_error);
@@ -152,7 +152,7 @@ static void interrupt_before_the_first_rest(void **state)
         assert_status(HL_INTERRUPTED, status);
         assert_int_equal(code, -1);
         assert_int_equal(hl_sandbox_status(sandbox), HL_SANDBOX_POISONED);
-        assert_in_range(threads_now_ns() - start, 0, 50 * MILLISECOND + LATE_MAX);
+        assert_in_range(fixture_now_ns() - start, 0, 50 * MILLISECOND + LATE_MAX);
         hl_sandbox_free(sandbox);
         hl_interrupt_handle_free(handle);
     }

@@ -1,16 +1,8 @@
 /* What the tests of threads share. */
 #include "threads.h"
 #include <stdatomic.h>
-#include <time.h>
 
 hl_snapshot *threads_snapshot;
-
-uint64_t threads_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * MILLISECOND + (uint64_t)now.tv_nsec;
-}
 
 int threads_set_up(void **state)
 {
@@ -77,9 +69,9 @@ void threads_expect_deadline(void)
     const hl_sandbox_options options = FIXTURE_OPTIONS(.timeout_ns = 50 * MILLISECOND);
     threads_check(hl_sandbox_from_snapshot(threads_snapshot, &options, &sandbox, NULL) == HL_OK);
     for (int i = 0; i < 3; i++) {
-        uint64_t start = threads_now_ns();
+        uint64_t start = fixture_now_ns();
         threads_check(threads_call(sandbox, "spin", NULL) == HL_TIMED_OUT);
-        threads_check(threads_now_ns() - start < 50 * MILLISECOND + LATE_MAX);
+        threads_check(fixture_now_ns() - start < 50 * MILLISECOND + LATE_MAX);
         threads_check(hl_sandbox_restore(sandbox, threads_snapshot, NULL) == HL_OK);
         threads_check(threads_call(sandbox, "count_up", NULL) == HL_OK);
     }

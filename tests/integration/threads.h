@@ -6,9 +6,6 @@
 #include "fixture.h"
 #include <pthread.h>
 
-#define MILLISECOND UINT64_C(1000000)
-#define LATE_MAX (UINT64_C(1000) * MILLISECOND)
-
 /* A sanitizer's frames are large. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SMALL_STACK = 1 << 20 };
@@ -21,7 +18,6 @@ extern hl_snapshot *threads_snapshot;
 int threads_set_up(void **state);
 int threads_tear_down(void **state);
 
-uint64_t threads_now_ns(void);
 hl_sandbox *threads_sandbox(uint64_t timeout_ns);
 void threads_start(pthread_t *thread, void *(*body)(void *), void *user);
 
