@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <io.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,9 +90,6 @@ struct writing {
     char data[PIECE_MAX];
 };
 
-/* What the calling thread asked for and has not heard of. */
-static __thread struct writing *unheard;
-
 static void CALLBACK writing_run(PTP_CALLBACK_INSTANCE instance, void *user)
 {
     struct writing *writing = user;
@@ -150,6 +148,31 @@ static void writing_abandon(struct writing *writing)
         free(writing);
 }
 
+/* What the calling thread asked for and has not heard of; one that ends does not want to any more. */
+static pthread_key_t unheard_key;
+
+static void unheard_end(void *writing)
+{
+    writing_abandon(writing);
+}
+
+static void unheard_prepare(void)
+{
+    (void)pthread_key_create(&unheard_key, unheard_end);
+}
+
+static struct writing *unheard_get(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, unheard_prepare);
+    return pthread_getspecific(unheard_key);
+}
+
+static void unheard_set(struct writing *writing)
+{
+    (void)pthread_setspecific(unheard_key, writing);
+}
+
 /* Its result, or -EAGAIN if it has none after a slice. */
 static int64_t writing_hear(struct writing *writing)
 {
@@ -161,7 +184,7 @@ static int64_t writing_hear(struct writing *writing)
     if (done)
         result = writing->result;
     ReleaseSRWLockExclusive(&writing->lock);
-    unheard = done ? NULL : writing;
+    unheard_set(done ? NULL : writing);
     if (done)
         free(writing);
     return result;
@@ -177,11 +200,11 @@ static bool is_asked_again(const struct writing *writing, HANDLE handle, const v
 
 static int64_t write_to_pipe(HANDLE handle, const void *data, size_t size)
 {
-    struct writing *writing = unheard;
+    struct writing *writing = unheard_get();
     if (!is_asked_again(writing, handle, data, size)) {
         if (writing)
             writing_abandon(writing);
-        unheard = NULL;
+        unheard_set(NULL);
         writing = writing_start(handle, data, size);
     }
     return writing ? writing_hear(writing) : -ENOMEM;
@@ -194,6 +217,7 @@ int64_t hl__os_descriptor_write(int descriptor, const void *data, size_t size, u
     if (handle == INVALID_HANDLE_VALUE)
         return -EBADF;
     /* While another thread's write is under way nothing may be asked of a pipe's handle. */
+    const struct writing *unheard = unheard_get();
     if (unheard && unheard->handle == handle)
         return write_to_pipe(handle, data, size);
     return GetFileType(handle) == FILE_TYPE_PIPE ? write_to_pipe(handle, data, size)
@@ -211,7 +235,7 @@ int64_t hl__os_descriptor_read(int descriptor, void *data, size_t size, uint64_t
             return -EAGAIN;
         Sleep(SLICE_MS);
     }
-    if (ReadFile(handle, data, size < 65536 ? (DWORD)size : 65536, &taken, NULL))
+    if (ReadFile(handle, data, size < PIECE_MAX ? (DWORD)size : PIECE_MAX, &taken, NULL))
         return taken;
     DWORD error = GetLastError();
     return error == ERROR_BROKEN_PIPE || error == ERROR_HANDLE_EOF ? 0 : -error_number(error);
