@@ -247,7 +247,7 @@ hl_status hl__experiment_ask(struct hl__experiment *e, hl_error *err)
 /* The public answer */
 
 /* What follows from the machine alone. */
-static void describe_machine(hl_driver_info *info, const struct hl__machine *machine)
+static void experiment_describe(hl_driver_info *info, const struct hl__machine *machine)
 {
     info->virtualization =
         machine->syscall_stays ? HL_VIRTUALIZATION_PAGE_TABLE : HL_VIRTUALIZATION_HARDWARE;
@@ -269,7 +269,7 @@ hl_status hl__experiment_probe(const struct hl__experiment_probe *probe, hl_driv
         hl__driver_close(probe->driver);
     }
     if (info->status == HL_OK) {
-        describe_machine(info, machine);
+        experiment_describe(info, machine);
         probe->describe(info, machine);
     } else {
         snprintf(info->detail, sizeof info->detail, "%.*s", (int)sizeof info->detail - 1,

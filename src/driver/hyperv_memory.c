@@ -10,8 +10,8 @@
 
 /* Slots */
 
-static hl_status check_overlap(const struct hl__hyperv_memory *memory, uint64_t address,
-                               uint64_t size, hl_error *err)
+static hl_status slots_check_overlap(const struct hl__hyperv_memory *memory, uint64_t address,
+                                     uint64_t size, hl_error *err)
 {
     for (uint32_t number = 0; number < memory->count; number++) {
         const struct hl__hyperv_slot *slot = &memory->slots[number];
@@ -25,7 +25,7 @@ static hl_status check_overlap(const struct hl__hyperv_memory *memory, uint64_t 
 hl_status hl__hyperv_slots_reserve(struct hl__hyperv_memory *memory, uint32_t number,
                                    uint64_t address, uint64_t size, hl_error *err)
 {
-    hl_status status = check_overlap(memory, address, size, err);
+    hl_status status = slots_check_overlap(memory, address, size, err);
     if (status != HL_OK || number < memory->count)
         return status;
     if (number >= HL__HYPERV_SLOTS_MAX)
@@ -66,8 +66,8 @@ hl_status hl__hyperv_slot_remember(struct hl__hyperv_slot *slot, hl_error *err)
 }
 
 /* Has Hyper-V write what is new behind what the slot remembers. */
-static hl_status news_read(const void *vm, const struct hl__hyperv_memory *memory,
-                           const struct hl__hyperv_slot *slot, hl_error *err)
+static hl_status slot_read_news(const void *vm, const struct hl__hyperv_memory *memory,
+                                const struct hl__hyperv_slot *slot, hl_error *err)
 {
     size_t words = slot_words(slot);
     memset(slot->dirty + words, 0, words * sizeof *slot->dirty);
@@ -77,7 +77,7 @@ static hl_status news_read(const void *vm, const struct hl__hyperv_memory *memor
 hl_status hl__hyperv_slot_forget(const void *vm, const struct hl__hyperv_memory *memory,
                                  const struct hl__hyperv_slot *slot, hl_error *err)
 {
-    return slot->dirty ? news_read(vm, memory, slot, err) : HL_OK;
+    return slot->dirty ? slot_read_news(vm, memory, slot, err) : HL_OK;
 }
 
 /* Adds what is new to what the slot remembers. */
@@ -85,15 +85,15 @@ static hl_status slot_collect(const void *vm, const struct hl__hyperv_memory *me
                               const struct hl__hyperv_slot *slot, hl_error *err)
 {
     size_t words = slot_words(slot);
-    hl_status status = news_read(vm, memory, slot, err);
+    hl_status status = slot_read_news(vm, memory, slot, err);
     for (size_t word = 0; status == HL_OK && word < words; word++)
         slot->dirty[word] |= slot->dirty[words + word];
     return status;
 }
 
 /* The slot if it is tracked and `words` covers it. */
-static const struct hl__hyperv_slot *find_tracked(const struct hl__hyperv_memory *memory,
-                                                  uint32_t number, size_t words, hl_error *err)
+static const struct hl__hyperv_slot *slot_find_tracked(const struct hl__hyperv_memory *memory,
+                                                       uint32_t number, size_t words, hl_error *err)
 {
     const struct hl__hyperv_slot *slot = hl__hyperv_slot_find(memory, number, err);
     if (!slot || (slot->dirty && words >= slot_words(slot)))
@@ -106,7 +106,7 @@ static const struct hl__hyperv_slot *find_tracked(const struct hl__hyperv_memory
 hl_status hl__hyperv_dirty_collect(const void *vm, const struct hl__hyperv_memory *memory,
                                    uint32_t number, uint64_t *bitmap, size_t words, hl_error *err)
 {
-    const struct hl__hyperv_slot *slot = find_tracked(memory, number, words, err);
+    const struct hl__hyperv_slot *slot = slot_find_tracked(memory, number, words, err);
     if (!slot)
         return HL_SYSTEM;
     hl_status status = slot_collect(vm, memory, slot, err);
@@ -121,7 +121,7 @@ hl_status hl__hyperv_dirty_rearm(const void *vm, const struct hl__hyperv_memory 
                                  uint32_t number, const uint64_t *bitmap, size_t words,
                                  hl_error *err)
 {
-    const struct hl__hyperv_slot *slot = find_tracked(memory, number, words, err);
+    const struct hl__hyperv_slot *slot = slot_find_tracked(memory, number, words, err);
     if (!slot)
         return HL_SYSTEM;
     hl_status status = slot_collect(vm, memory, slot, err);
