@@ -121,7 +121,8 @@ static void print_driver(const hl_driver_info *info, const struct machine *machi
                       capabilities[i].meaning);
 }
 
-/* What to do about one that cannot be used, its driver says. One that is missing matters where no hypervisor can be used. */
+/* What to do about one that cannot be used, its driver says. One that is missing matters where no
+ * hypervisor can be used. */
 static void print_device(const struct device *device, bool urgent)
 {
     switch (device->state) {

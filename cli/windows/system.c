@@ -39,7 +39,8 @@ static bool take_arguments(int *argc, char ***argv)
     return taken;
 }
 
-/* The variables as the rest of the tool looks for them, in UTF-8; they live as long as the process, too. */
+/* The variables as the rest of the tool looks for them, in UTF-8; they live as long as the process,
+ * too. */
 static bool take_environment(void)
 {
     wchar_t *block = GetEnvironmentStringsW();

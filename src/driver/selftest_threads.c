@@ -6,8 +6,8 @@
 #include "os/thread.h"
 
 #define BUDGET_NS 20000000000ull
-#define BUDGET_MAX_NS 120000000000ull /* where the rest fits in */
-#define PATIENCE_NS 20000000000ull    /* a crowded machine may stop a thread for seconds */
+#define BUDGET_MAX_NS 60000000000ull /* where the rest fits in */
+#define PATIENCE_NS 20000000000ull   /* a crowded machine may stop a thread for seconds */
 #define REPEAT_NS 50000ull
 
 /* Races of kicks with entries and exits */

@@ -197,12 +197,12 @@ bool engine_find(struct engine_vm *vm, uint64_t address, struct engine_slot *slo
     return found;
 }
 
-bool engine_has_host(struct engine_vm *vm, const uint8_t *host)
+bool engine_has_host(struct engine_vm *vm, const uint8_t *host, uint64_t size)
 {
     bool found = false;
     lock_take(&vm->lock);
     for (uint32_t i = 0; i < vm->slot_count && !found; i++)
-        found = (uint64_t)((uintptr_t)host - (uintptr_t)vm->slots[i].host) < vm->slots[i].size;
+        found = host < vm->slots[i].host + vm->slots[i].size && vm->slots[i].host < host + size;
     lock_release(&vm->lock);
     return found;
 }

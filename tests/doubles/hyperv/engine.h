@@ -67,8 +67,8 @@ enum engine_result engine_unmap(struct engine_vm *vm, uint64_t address, uint64_t
 bool engine_find(struct engine_vm *vm, uint64_t address, struct engine_slot *slot);
 /* Copies memory of one range; false if it is not there. */
 bool engine_read(struct engine_vm *vm, uint64_t address, void *to, size_t size);
-/* Whether a host address lies in a range. */
-bool engine_has_host(struct engine_vm *vm, const uint8_t *host);
+/* Whether host memory overlaps that of a range. */
+bool engine_has_host(struct engine_vm *vm, const uint8_t *host, uint64_t size);
 
 /* Starts and stops to record dirtied pages. */
 enum engine_result engine_track(struct engine_vm *vm, bool on);

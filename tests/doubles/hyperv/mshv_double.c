@@ -223,8 +223,7 @@ static int memory_set(struct partition *partition, const struct memory_request *
             return EINVAL;
     if (request->flags & MEMORY_UNMAP)
         return memory_unmap(partition, request);
-    if (engine_has_host(partition->engine, host) ||
-        engine_has_host(partition->engine, host + request->size - 1))
+    if (engine_has_host(partition->engine, host, request->size))
         return EEXIST;
     if (!host_is_writable(request->host))
         return EFAULT;
