@@ -22,7 +22,9 @@ static int print_help(void)
            "      --json         print it for programs\n"
            "  -h, --help         print this help\n"
            "\n"
-           "Exit status: 0 if all tests passed, 1 if one failed or no hypervisor is usable.\n");
+           "Exit status: 0 if all tests passed, 1 if one failed or no hypervisor is usable, 2 for "
+           "wrong\n"
+           "usage.\n");
     return report_finish(STATUS_OK, STATUS_USAGE);
 }
 
@@ -94,7 +96,7 @@ static int test_driver(const char *driver, bool as_json)
         report_error("%s", err.message);
     /* TAP's word for tests that did not come to an end. */
     if (status != HL_OK && results.failed == 0 && !as_json)
-        printf("Bail out!\n");
+        printf("Bail out! %s\n", err.message);
     if (as_json && !print_json(&results, status == HL_OK))
         return STATUS_USAGE;
     if (status == HL_INVALID_ARGUMENT)

@@ -30,10 +30,10 @@
 
 #if defined(__GNUC__)
 #define HL_MUST_CHECK __attribute__((warn_unused_result))
-#if defined(__MINGW32__)
-#define HL_PRINTF(format_index, first_argument) __attribute__((format(gnu_printf, format_index, first_argument)))
-#else
+#if defined(__clang__)
 #define HL_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
+#else
+#define HL_PRINTF(format_index, first_argument) __attribute__((format(gnu_printf, format_index, first_argument)))
 #endif
 #else
 #define HL_MUST_CHECK

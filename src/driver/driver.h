@@ -117,6 +117,7 @@ struct hl__machine {
     /* The hypervisor holds on to the pages that a slot had when it was added: host memory must be
      * writable, even for slots that are read-only to the guest, and keeps its pages. */
     bool memory_pinned;
+    bool one_vm; /* a process has one VM at a time */
 };
 
 enum hl__memory_flag {

@@ -76,6 +76,14 @@ void hl__selftest_close(struct hl__selftest *t)
     selftest_free(t);
 }
 
+bool hl__selftest_another(struct hl__selftest *t, struct hl__selftest *other)
+{
+    if (hl__selftest_open(other, t->driver, t->machine, 0))
+        return true;
+    t->error = other->error;
+    return false;
+}
+
 void hl__selftest_fail(struct hl__selftest *t, int line, const char *condition)
 {
     t->failed = true;
@@ -145,7 +153,13 @@ bool hl__selftest_rings(struct hl__selftest *t, enum hl__tiny_code code, uint64_
 static bool selftest_run_one(const struct hl__selftest_case *test, const hl__driver *driver,
                              const struct hl__machine *machine, struct hl__selftest *t)
 {
-    if (!hl__selftest_open(t, driver, machine, test->data_flags)) {
+    bool several_vms = test->flags & HL__SELFTEST_SEVERAL_VMS;
+    if (several_vms && machine->one_vm) {
+        *t = (struct hl__selftest){.driver = driver, .machine = machine};
+        hl__selftest_skip(t, "a process has one VM at a time here");
+        return true;
+    }
+    if (!hl__selftest_open(t, driver, machine, test->flags & ~HL__SELFTEST_SEVERAL_VMS)) {
         hl__selftest_fail(t, __LINE__, "a VM can be made");
         return false;
     }

@@ -21,8 +21,11 @@ struct hl__selftest {
 struct hl__selftest_case {
     const char *name;
     void (*run)(struct hl__selftest *t);
-    uint32_t data_flags; /* HL__MEMORY_* of the data slot */
+    uint32_t flags; /* HL__MEMORY_* of the data slot, HL__SELFTEST_SEVERAL_VMS */
 };
+
+/* The test makes more VMs than its own. */
+#define HL__SELFTEST_SEVERAL_VMS (1u << 31)
 
 /* What kicks threads while a self-test runs. */
 extern int hl__selftest_signal;
@@ -59,6 +62,8 @@ void hl__selftest_note(struct hl__selftest *t, const char *format, ...) HL_PRINT
 bool hl__selftest_open(struct hl__selftest *t, const hl__driver *driver,
                        const struct hl__machine *machine, uint32_t data_flags);
 void hl__selftest_close(struct hl__selftest *t);
+/* One more, on the driver of `t`; t->error says why not. */
+bool hl__selftest_another(struct hl__selftest *t, struct hl__selftest *other);
 
 /* Sets t->state to the start of a snippet or stub. */
 void hl__selftest_user(struct hl__selftest *t, enum hl__tiny_code code);

@@ -33,7 +33,7 @@ static void test_bad_memory(struct hl__selftest *t)
     struct hl__selftest other; /* its VM must end before the memory does */
     void *memory;
     HL__EXPECT(t, hl__os_memory_map(HL__TINY_PAGE, &memory, &t->error) == HL_OK);
-    bool opened = hl__selftest_open(&other, t->driver, t->machine, 0), right = opened;
+    bool opened = hl__selftest_another(t, &other), right = opened;
     right = right && add_is_refused(&other, HL__TINY_SLOT_FREE, HL__TINY_DATA, memory);
     right = right && add_is_refused(&other, HL__TINY_SLOT_FREE, LAST_DATA_PAGE, memory);
     right = right && add_is_refused(&other, NO_SLOT, FAR_ADDRESS, memory);
@@ -81,7 +81,7 @@ static void test_crowd(struct hl__selftest *t)
     static struct hl__selftest crowd[CROWD];
     uint32_t count = 0;
     size_t before = hl__os_handle_count();
-    while (count < CROWD && hl__selftest_open(&crowd[count], t->driver, t->machine, 0))
+    while (count < CROWD && hl__selftest_another(t, &crowd[count]))
         count++;
     bool right = count >= CROWD_MIN;
     for (uint32_t i = 0; i < count; i++)
@@ -94,9 +94,9 @@ static void test_crowd(struct hl__selftest *t)
 }
 
 const struct hl__selftest_case hl__selftest_limits[] = {
-    {"bad-memory", test_bad_memory, 0},
+    {"bad-memory", test_bad_memory, HL__SELFTEST_SEVERAL_VMS},
     {"bad-dirty", test_bad_dirty, 0},
     {"bad-vcpu", test_bad_vcpu, 0},
-    {"crowd", test_crowd, 0},
+    {"crowd", test_crowd, HL__SELFTEST_SEVERAL_VMS},
     {NULL, NULL, 0},
 };

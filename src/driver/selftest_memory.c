@@ -167,7 +167,7 @@ static void test_memory_late(struct hl__selftest *t)
     HL__EXPECT(t, hl__os_memory_map(HL__TINY_PAGE, &memory, &t->error) == HL_OK);
     memset(memory, 0x11, HL__TINY_PAGE);
     bool seen = false;
-    if (hl__selftest_open(&other, t->driver, t->machine, 0)) {
+    if (hl__selftest_another(t, &other)) {
         seen = late_memory_is_seen(&other, memory);
         hl__selftest_close(&other);
     }
@@ -338,7 +338,7 @@ const struct hl__selftest_case hl__selftest_memory[] = {
     {"dirty-rearm", test_dirty_rearm, HL__MEMORY_TRACKED},
     {"dirty-all", test_dirty_all, HL__MEMORY_TRACKED},
     {"track-late", test_track_late, 0},
-    {"memory-late", test_memory_late, 0},
+    {"memory-late", test_memory_late, HL__SELFTEST_SEVERAL_VMS},
     {"mapping-added", test_mapping_added, 0},
     {"removal-by-flush", test_removal_flush, 0},
     {"removal-by-poke", test_removal_poke, 0},

@@ -127,7 +127,7 @@ static void test_kick_kept(struct hl__selftest *t)
 static void test_kick_apart(struct hl__selftest *t)
 {
     struct hl__selftest other;
-    HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
+    HL__EXPECT(t, hl__selftest_another(t, &other));
     t->driver->kick(t->vcpu);
     hl__selftest_user(&other, HL__TINY_COUNT);
     other.state.general.rdi = 6;
@@ -148,7 +148,7 @@ static void test_open_nests(struct hl__selftest *t)
     hl__driver_close(t->driver);
     HL__EXPECT(t, hl__os_handle_count() == before);
     HL__EXPECT(t, hl__selftest_rings(t, HL__TINY_COUNT, 3, 0, 3));
-    HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
+    HL__EXPECT(t, hl__selftest_another(t, &other));
     bool right = hl__selftest_rings(&other, HL__TINY_COUNT, 4, 0, 4);
     hl__selftest_close(&other);
     HL__EXPECT(t, right);
@@ -162,7 +162,7 @@ static void test_many_vms(struct hl__selftest *t)
     uint32_t i = 0;
     for (; i < VMS_MAX && (i < VMS_MIN || hl__os_monotonic_ns() < until_ns); i++) {
         struct hl__selftest other;
-        HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
+        HL__EXPECT(t, hl__selftest_another(t, &other));
         bool right = hl__selftest_rings(&other, HL__TINY_COUNT, i, 0, i);
         hl__selftest_close(&other);
         HL__EXPECT(t, right);
@@ -175,7 +175,7 @@ static void test_many_vms(struct hl__selftest *t)
 static void test_separate_vms(struct hl__selftest *t)
 {
     struct hl__selftest other;
-    HL__EXPECT(t, hl__selftest_open(&other, t->driver, t->machine, 0));
+    HL__EXPECT(t, hl__selftest_another(t, &other));
     bool right = true;
     for (uint32_t i = 0; i < 20 && right; i++)
         right = hl__selftest_rings(t, HL__TINY_WRITE, FLAG, i, HL__TINY_DONE) &&
@@ -191,9 +191,9 @@ const struct hl__selftest_case hl__selftest_process[] = {
     {"kick-during-run", test_kick_during, 0},
     {"kick-stale", test_kick_stale, 0},
     {"kick-kept", test_kick_kept, 0},
-    {"kick-apart", test_kick_apart, 0},
-    {"open-nests", test_open_nests, 0},
-    {"many-vms", test_many_vms, 0},
-    {"separate-vms", test_separate_vms, 0},
+    {"kick-apart", test_kick_apart, HL__SELFTEST_SEVERAL_VMS},
+    {"open-nests", test_open_nests, HL__SELFTEST_SEVERAL_VMS},
+    {"many-vms", test_many_vms, HL__SELFTEST_SEVERAL_VMS},
+    {"separate-vms", test_separate_vms, HL__SELFTEST_SEVERAL_VMS},
     {NULL, NULL, 0},
 };

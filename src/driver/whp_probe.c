@@ -26,6 +26,7 @@ static hl_status whp_find_machine(struct hl__machine *machine, hl_error *err)
     hl__whp_host.xcr0 = e.xcr0;
     hl__experiment_end(&e);
     *machine = e.machine;
+    machine->one_vm = !hl__whp_host.surrogates;
     return status;
 }
 

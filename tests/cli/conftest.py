@@ -33,7 +33,7 @@ class Tool:
         if "stdin_file" in options:
             source["stdin"] = options.pop("stdin_file")
         return subprocess.run([*self.command, *map(os.fspath, arguments)], capture_output=True,
-                              timeout=PATIENCE_S, **source, **options)
+                              **{"timeout": PATIENCE_S, **source, **options})
 
     def start(self, *arguments, **options):
         """Starts the tool in a session of its own, as a shell would."""

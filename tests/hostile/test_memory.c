@@ -240,7 +240,8 @@ static void stack_overflow(void **state)
 
 static int set_up(void **state)
 {
-    const hl_sandbox_options options = FIXTURE_OPTIONS(.timeout_ns = UINT64_C(300000000));
+    /* Enough for a stack of 8 MiB to overflow in an emulated machine; one test runs into it. */
+    const hl_sandbox_options options = FIXTURE_OPTIONS(.timeout_ns = UINT64_C(2000000000));
     return hostile_set_up_with(state, &options);
 }
 
