@@ -22,9 +22,8 @@ static int print_help(void)
            "      --json         print it for programs\n"
            "  -h, --help         print this help\n"
            "\n"
-           "Exit status: 0 if all tests passed, 1 if one failed or no hypervisor is usable, 2 for "
-           "wrong\n"
-           "usage.\n");
+           "Exit status: 0 if all tests passed, 1 if one failed or no hypervisor is usable,\n"
+           "2 for wrong usage.\n");
     return report_finish(STATUS_OK, STATUS_USAGE);
 }
 
