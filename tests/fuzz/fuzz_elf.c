@@ -2,8 +2,8 @@
  * Fuzzes the shim's ELF reader. Whatever it accepts must be safe to load: inside the file, inside
  * the program's addresses, in order and disjoint.
  */
-#include "../../guest/shim/elf.c"
-#include "../../guest/shim/text.c"
+#include "../../guest/shim/program/elf.c"
+#include "../../guest/shim/base/text.c"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The shim's ELF reader: what it makes of good files, and how it refuses each kind of bad one. */
-#include "../../guest/shim/elf.c"
-#include "../../guest/shim/text.c"
+#include "../../guest/shim/program/elf.c"
+#include "../../guest/shim/base/text.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,13 +3,13 @@
  * its edits with mmap() on a file that plays RAM, so that contents and rights are real. Random
  * operations run beside a model.
  */
-#include "../../guest/shim/backing.c"
-#include "../../guest/shim/edits.c"
-#include "../../guest/shim/memory.c"
-#include "../../guest/shim/pages.c"
-#include "../../guest/shim/retired.c"
-#include "../../guest/shim/table.c"
-#include "../../guest/shim/vma.c"
+#include "../../guest/shim/memory/backing.c"
+#include "../../guest/shim/host/edits.c"
+#include "../../guest/shim/memory/memory.c"
+#include "../../guest/shim/memory/pages.c"
+#include "../../guest/shim/memory/retired.c"
+#include "../../guest/shim/memory/table.c"
+#include "../../guest/shim/memory/vma.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

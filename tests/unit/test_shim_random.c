@@ -1,5 +1,5 @@
 /* The shim's ChaCha20 against the test vectors of RFC 8439. */
-#include "../../guest/shim/random.c"
+#include "../../guest/shim/base/random.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

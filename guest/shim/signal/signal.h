@@ -3,7 +3,7 @@
 #define HL_SHIM_SIGNAL_H
 
 #include "hyperlight/abi/hypercall.h"
-#include "linux.h"
+#include "base/linux.h"
 
 #include <stdbool.h>
 #include <stdint.h>

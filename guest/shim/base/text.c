@@ -1,5 +1,5 @@
 /* Short texts in fixed buffers. */
-#include "text.h"
+#include "base/text.h"
 
 size_t hl__string_length(const char *string)
 {

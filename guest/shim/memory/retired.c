@@ -1,5 +1,5 @@
 /* The sorted array of ranges whose unmapping waits. */
-#include "retired.h"
+#include "memory/retired.h"
 
 #include <string.h>
 

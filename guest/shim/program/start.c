@@ -1,18 +1,18 @@
 /* Starts the program: loads its segments, builds its stack and auxiliary vector, and says where it
  * begins. */
-#include "start.h"
-#include "clock.h"
-#include "edits.h"
-#include "elf.h"
-#include "host.h"
-#include "io.h"
-#include "linux.h"
-#include "machine.h"
-#include "memory.h"
-#include "random.h"
-#include "signal.h"
-#include "state.h"
-#include "text.h"
+#include "program/start.h"
+#include "time/clock.h"
+#include "host/edits.h"
+#include "program/elf.h"
+#include "host/host.h"
+#include "file/io.h"
+#include "base/linux.h"
+#include "base/machine.h"
+#include "memory/memory.h"
+#include "base/random.h"
+#include "signal/signal.h"
+#include "entry/state.h"
+#include "base/text.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The tree from the program's addresses to pages of RAM. */
-#include "table.h"
+#include "memory/table.h"
 #include "hyperlight/abi/hypercall.h"
 
 #include <stddef.h>

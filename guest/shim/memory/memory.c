@@ -1,8 +1,8 @@
 /* Mappings: what the memory system calls do to them. */
-#include "memory.h"
-#include "edits.h"
-#include "linux.h"
-#include "syscall.h"
+#include "memory/memory.h"
+#include "host/edits.h"
+#include "base/linux.h"
+#include "entry/syscall.h"
 
 #include <string.h>
 

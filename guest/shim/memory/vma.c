@@ -1,5 +1,5 @@
 /* The sorted array of the program's mappings. */
-#include "vma.h"
+#include "memory/vma.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The batch of address space changes. */
-#include "edits.h"
-#include "host.h"
+#include "host/edits.h"
+#include "host/host.h"
 
 #include <stdbool.h>
 

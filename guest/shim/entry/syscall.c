@@ -1,13 +1,13 @@
 /* Dispatch of system calls, and the trace of those that are not served. */
-#include "syscall.h"
-#include "access.h"
-#include "host.h"
-#include "linux.h"
-#include "memory.h"
-#include "signal.h"
-#include "state.h"
-#include "syscall_names.h"
-#include "text.h"
+#include "entry/syscall.h"
+#include "entry/access.h"
+#include "host/host.h"
+#include "base/linux.h"
+#include "memory/memory.h"
+#include "signal/signal.h"
+#include "entry/state.h"
+#include "entry/syscall_names.h"
+#include "base/text.h"
 
 typedef int64_t hl__syscall_handler(const uint64_t *arg);
 

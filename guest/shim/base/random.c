@@ -3,11 +3,11 @@
  * become the next key, so that what was given out cannot be computed again from the state left
  * behind.
  */
-#include "random.h"
-#include "access.h"
-#include "linux.h"
-#include "state.h"
-#include "syscall.h"
+#include "base/random.h"
+#include "entry/access.h"
+#include "base/linux.h"
+#include "entry/state.h"
+#include "entry/syscall.h"
 
 #include <string.h>
 

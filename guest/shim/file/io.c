@@ -1,12 +1,12 @@
 /* Input, output, and the little table of descriptors. Nothing is buffered here: each write is one
  * exit. */
-#include "io.h"
-#include "access.h"
-#include "clock.h"
-#include "host.h"
-#include "linux.h"
-#include "signal.h"
-#include "syscall.h"
+#include "file/io.h"
+#include "entry/access.h"
+#include "time/clock.h"
+#include "host/host.h"
+#include "base/linux.h"
+#include "signal/signal.h"
+#include "entry/syscall.h"
 
 #define DESCRIPTORS_MAX 16
 #define VECTORS_MAX 1024u

@@ -6,7 +6,7 @@
  * jumps through it, so that nothing below the program's stack pointer is touched.
  */
 #include "hyperlight/abi/x86_64.h"
-#include "state.h"
+#include "entry/state.h"
 
 /* Values of enum hl_abi_op that the door lets through; start.c asserts them. */
 #define OP_REST 1

@@ -2,13 +2,13 @@
  * Signal frames, as Linux lays them out on x86-64: the program's registers and vector state on its
  * own stack, where a handler may read and change them, and the way back.
  */
-#include "access.h"
-#include "host.h"
-#include "machine.h"
-#include "memory.h"
-#include "signal.h"
-#include "state.h"
-#include "syscall.h"
+#include "entry/access.h"
+#include "host/host.h"
+#include "base/machine.h"
+#include "memory/memory.h"
+#include "signal/signal.h"
+#include "entry/state.h"
+#include "entry/syscall.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef HL_SHIM_IO_H
 #define HL_SHIM_IO_H
 
-#include "linux.h"
+#include "base/linux.h"
 
 void hl__descriptors_init(void);
 

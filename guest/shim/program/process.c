@@ -1,11 +1,11 @@
 /* The one process and its one thread: identity, limits, and the calls that a libc makes at
  * start-up. */
-#include "access.h"
-#include "host.h"
-#include "linux.h"
-#include "machine.h"
-#include "memory.h"
-#include "syscall.h"
+#include "entry/access.h"
+#include "host/host.h"
+#include "base/linux.h"
+#include "base/machine.h"
+#include "memory/memory.h"
+#include "entry/syscall.h"
 
 HL__SYSCALL(exit)
 {

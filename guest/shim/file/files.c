@@ -1,10 +1,10 @@
 /* Paths: an empty file system, a root directory with nothing in it, that cannot be written. */
-#include "access.h"
-#include "io.h"
-#include "linux.h"
-#include "state.h"
-#include "syscall.h"
-#include "text.h"
+#include "entry/access.h"
+#include "file/io.h"
+#include "base/linux.h"
+#include "entry/state.h"
+#include "entry/syscall.h"
+#include "base/text.h"
 
 #include <string.h>
 

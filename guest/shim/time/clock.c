@@ -1,10 +1,10 @@
 /* Clocks, sleeping, and the calls that only wait. */
-#include "clock.h"
-#include "access.h"
-#include "host.h"
-#include "machine.h"
-#include "state.h"
-#include "syscall.h"
+#include "time/clock.h"
+#include "entry/access.h"
+#include "host/host.h"
+#include "base/machine.h"
+#include "entry/state.h"
+#include "entry/syscall.h"
 
 #define NS_PER_SECOND 1000000000ull
 #define TICKS_PER_SECOND 100u /* AT_CLKTCK */

@@ -1,8 +1,8 @@
 /* Reads an ELF executable: checks every number before it is used and turns segments into page
  * ranges. */
-#include "elf.h"
+#include "program/elf.h"
 #include "hyperlight/abi/x86_64.h"
-#include "text.h"
+#include "base/text.h"
 
 #include <stddef.h>
 

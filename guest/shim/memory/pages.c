@@ -1,6 +1,6 @@
 /* The allocator of RAM pages: a mark up to which pages were used, and a bitmap of those that came
  * back. */
-#include "pages.h"
+#include "memory/pages.h"
 
 uint64_t hl__pages_bitmap_size(uint64_t page_count)
 {

@@ -1,11 +1,11 @@
 /* What an exception comes to: lazily backed memory, a failed access to the program's memory, or a
  * signal. */
-#include "fault.h"
-#include "access.h"
-#include "host.h"
-#include "memory.h"
-#include "signal.h"
-#include "state.h"
+#include "entry/fault.h"
+#include "entry/access.h"
+#include "host/host.h"
+#include "memory/memory.h"
+#include "signal/signal.h"
+#include "entry/state.h"
 
 enum {
     VECTOR_DIVIDE = 0,

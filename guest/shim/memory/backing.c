@@ -4,9 +4,9 @@
  * Bookkeeping that grows lies in the heap area: the bitmap of returned pages (mapped whole at the
  * start; it is small), the mappings, the table's nodes.
  */
-#include "edits.h"
-#include "linux.h"
-#include "memory.h"
+#include "host/edits.h"
+#include "base/linux.h"
+#include "memory/memory.h"
 
 #include <string.h>
 

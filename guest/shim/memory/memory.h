@@ -8,10 +8,10 @@
 
 #include "hyperlight/abi/hypercall.h"
 #include "hyperlight/abi/x86_64.h"
-#include "pages.h"
-#include "retired.h"
-#include "table.h"
-#include "vma.h"
+#include "memory/pages.h"
+#include "memory/retired.h"
+#include "memory/table.h"
+#include "memory/vma.h"
 
 #include <stdbool.h>
 #include <stdint.h>

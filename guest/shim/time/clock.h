@@ -2,7 +2,7 @@
 #ifndef HL_SHIM_CLOCK_H
 #define HL_SHIM_CLOCK_H
 
-#include "linux.h"
+#include "base/linux.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* Signal actions, masks, and what a signal comes to. */
-#include "signal.h"
-#include "access.h"
-#include "host.h"
-#include "state.h"
-#include "syscall.h"
+#include "signal/signal.h"
+#include "entry/access.h"
+#include "host/host.h"
+#include "entry/state.h"
+#include "entry/syscall.h"
 
 #define ACTION_DEFAULT 0u
 #define ACTION_IGNORE 1u
