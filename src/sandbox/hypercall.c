@@ -263,7 +263,7 @@ enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status,
         return edit(sandbox, &call);
     case HL_ABI_OP_LOG:
         return log_line(sandbox, &call, status, err);
-    case HL_ABI_OP_SLEEP:
+    case HL_ABI_OP_WAIT:
         return sleep_for(sandbox, &call);
     case HL_ABI_OP_REFUSE:
         return refuse(sandbox, &call, status, err);

@@ -338,7 +338,7 @@ static void plan_op(struct hostile_guest *guest, uint32_t op, struct hl_abi_call
             choices_once_in(choices, 8) ? choices_word(choices) : 1 + choices_below(choices, 2);
         call->arg[3] = choices_below(choices, 2);
         break;
-    case HL_ABI_OP_SLEEP:
+    case HL_ABI_OP_WAIT:
         plan_sleep(guest, call);
         break;
     case HL_ABI_OP_REFUSE:
@@ -356,7 +356,7 @@ static uint32_t any_op(struct hostile_guest *guest)
     static const uint8_t ops[] = {
         HL_ABI_OP_REST,      HL_ABI_OP_HOST_CALL, HL_ABI_OP_HOST_CALL, HL_ABI_OP_EDIT,
         HL_ABI_OP_EDIT,      HL_ABI_OP_EDIT,      HL_ABI_OP_WRITE,     HL_ABI_OP_WRITE,
-        HL_ABI_OP_READ,      HL_ABI_OP_READ,      HL_ABI_OP_LOG,       HL_ABI_OP_SLEEP,
+        HL_ABI_OP_READ,      HL_ABI_OP_READ,      HL_ABI_OP_LOG,       HL_ABI_OP_WAIT,
         HL_ABI_OP_HOST_CALL, HL_ABI_OP_REST,      HL_ABI_OP_REST,      HL_ABI_OP_REST,
     };
     static const uint8_t rare[] = {HL_ABI_OP_EXIT, HL_ABI_OP_REFUSE, HL_ABI_OP_EXPORT,
@@ -378,7 +378,7 @@ static struct hl__exit run_op(struct hostile_guest *guest)
         call.arg[choices_below(guest->choices, 6)] ^= choices_word(guest->choices);
     else
         guest->well_formed++;
-    if (damage && op == HL_ABI_OP_SLEEP && !guest->may_wait)
+    if (damage && op == HL_ABI_OP_WAIT && !guest->may_wait)
         call.arg[0] = 0;
     guest->greeted |= op == HL_ABI_OP_HELLO;
     return exit_call(guest, op, &call);

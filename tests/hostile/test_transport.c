@@ -295,7 +295,7 @@ static void garbage_call(struct hostile *hostile, const uint8_t *code, size_t si
 static void garbage_in_the_mailbox(void **state)
 {
     for (uint8_t op = 0; op <= HL_ABI_OP_COUNT; op++)
-        for (uint64_t seed = 0; seed < (op == HL_ABI_OP_SLEEP ? 0 : 16); seed++) {
+        for (uint64_t seed = 0; seed < (op == HL_ABI_OP_WAIT ? 0 : 16); seed++) {
             const uint8_t code[] = {0x48, 0x89, 0xfe, 0x48, 0xbf, 0,    0,  0x40, 0,    0, 0x7f,
                                     0,    0,    0xb9, 0x40, 0x01, 0,    0,  0xf3, 0xa4, /* copy */
                                     0xba, 0x48, 0x51, 0,    0,    0xb8, op, 0,    0,    0, 0xef,
@@ -531,7 +531,7 @@ static void streams(void **state)
         {HL_ABI_OP_LOG, {UINT64_MAX, from, 1}, 0},
         {HL_ABI_OP_LOG, {3, HL_ABI_SYSTEM_ADDRESS, 1}, -EFAULT},
         {HL_ABI_OP_LOG, {3, UINT64_MAX, 2}, -EFAULT},
-        {HL_ABI_OP_SLEEP, {1}, 0},
+        {HL_ABI_OP_WAIT, {1}, 0},
     };
     /* The host does not bring pages in that were never touched. */
     fixture_expect(HL_OK, hostile->victim, "garble",
@@ -547,7 +547,7 @@ static void sleeps_beyond_the_deadline(void **state)
 {
     static const uint64_t times[] = {UINT64_C(10000000000), UINT64_C(1) << 63, UINT64_MAX};
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
-        hostile_raw(*state, HL_TIMED_OUT, HL_ABI_OP_SLEEP, times[i], 0, 0, 0);
+        hostile_raw(*state, HL_TIMED_OUT, HL_ABI_OP_WAIT, times[i], 0, 0, 0);
 }
 
 /* Requests to host functions that are none. */

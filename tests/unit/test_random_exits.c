@@ -126,7 +126,7 @@ static void expect_results(void)
         {HL_ABI_OP_LOG, 0, "log: taken"},
         {HL_ABI_OP_LOG, -EMSGSIZE, "log: too long"},
         {HL_ABI_OP_LOG, -EFAULT, "log: unreadable"},
-        {HL_ABI_OP_SLEEP, 0, "sleep: slept"},
+        {HL_ABI_OP_WAIT, 0, "sleep: slept"},
     };
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         int result = results[i].result;

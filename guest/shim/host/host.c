@@ -51,7 +51,7 @@ void hl__host_log(const char *text, size_t size)
 
 void hl__host_sleep(uint64_t duration_ns)
 {
-    host_call(HL_ABI_OP_SLEEP, duration_ns, 0, 0, 0);
+    host_call(HL_ABI_OP_WAIT, duration_ns, 0, 0, 0);
 }
 
 _Noreturn void hl__host_exit(uint64_t code, uint64_t signal, const struct hl_abi_fault *fault)

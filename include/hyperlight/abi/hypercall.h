@@ -53,16 +53,27 @@ enum hl_abi_op {
     /* A log line. arg0: hl_log_level; arg1, arg2: address and size of its text, at most
      * HL_ABI_LOG_SIZE_MAX; arg3: 0 from the program, 1 from the shim. */
     HL_ABI_OP_LOG = 8,
-    /* Sleeps arg0 ns, or until the call is cancelled. */
-    HL_ABI_OP_SLEEP = 9,
+    /* Waits arg0 ns (UINT64_MAX: for ever), or until one of the events in arg1 (HL_ABI_EVENT_*) is
+     * there, or until the call is cancelled. Result: the events that are there. */
+    HL_ABI_OP_WAIT = 9,
     /* The program could not be loaded. arg0: hl_abi_refusal; arg1, arg2: address and size of a
      * text. Never answered. */
     HL_ABI_OP_REFUSE = 10,
     /* First hypercall of all. arg0, arg1: least and greatest version of the shim. Anything else
      * first is a violation. */
     HL_ABI_OP_HELLO = 11,
-    HL_ABI_OP_COUNT = 12
+    /* Asks for a tick in arg0 ns, and then one every arg1 ns (0: no more; at least
+     * HL_ABI_TICK_MIN_NS). Replaces what was asked for before; arg0 UINT64_MAX: none. A tick
+     * interrupts the program: the shim's fault entry is entered with HL_ABI_VECTOR_TICK. While the
+     * shim itself runs, hl_abi_mailbox::tick is set instead. Ticks are late rather than early, and
+     * some may be lost in favour of the next. A rest ends them. */
+    HL_ABI_OP_TIMER = 12,
+    HL_ABI_OP_COUNT = 13
 };
+
+#define HL_ABI_EVENT_INPUT 1u /* reading standard input would not wait */
+#define HL_ABI_TICK_MIN_NS 1000000u
+#define HL_ABI_VECTOR_TICK 256u /* as hl_abi_fault::vector: no exception, a tick */
 
 #define HL_ABI_EDITS_MAX 64
 #define HL_ABI_IO_SIZE_MAX (1u << 20)
@@ -123,7 +134,8 @@ enum hl_abi_source {
     HL_ABI_SOURCE_RAM = 1,
     HL_ABI_SOURCE_PROGRAM = 2, /* the guest binary at `offset`; never writable */
     /* what is mapped there now, with new rights; pages that are not present stay so */
-    HL_ABI_SOURCE_KEEP = 3
+    HL_ABI_SOURCE_KEEP = 3,
+    HL_ABI_SOURCE_ROOT = 4 /* the root image at `offset`; never writable */
 };
 
 #define HL_ABI_RIGHT_READ 1u /* implied by the others */
@@ -137,19 +149,23 @@ enum hl_abi_source {
 struct hl_abi_boot {
     uint32_t magic; /* HL_ABI_BOOT_MAGIC */
     uint32_t version;
-    uint64_t program_size;    /* bytes at HL_ABI_PROGRAM_ADDRESS */
+    uint64_t program_size;    /* bytes at HL_ABI_PROGRAM_ADDRESS; 0: the program is in the image */
     uint64_t ram_size;        /* bytes of RAM; offsets are below it */
     uint64_t ram_free_offset; /* the shim owns RAM from here on */
     uint32_t argument_count;
     uint32_t environment_count;
     uint32_t strings_size; /* bytes of `strings` */
     uint32_t flags;        /* HL_ABI_BOOT_* */
-    uint32_t reserved[4];
+    uint64_t root_size;    /* bytes of the image at HL_ABI_ROOT_ADDRESS, 0: none */
+    /* With program_size 0: bytes of the program's path in the image, NUL included, behind argv and
+     * environment in `strings`. 0: the path is argv[0] of the image. */
+    uint32_t path_size;
+    uint32_t directory_size; /* likewise the working directory, behind the path; 0: the image's */
     char strings[];
 };
 HL_ABI_ASSERT(sizeof(struct hl_abi_boot) == 64);
 #define HL_ABI_BOOT_MAGIC 0x424c4831u /* "1HLB" */
-#define HL_ABI_BOOT_TRACE 1u          /* report system calls that are not served */
+#define HL_ABI_BOOT_TRACE 1u          /* report system calls */
 
 /* A host-owned, guest-readable page: the one thing that differs after a restore. It also holds what
  * depends on the machine. */
@@ -208,11 +224,25 @@ struct hl_abi_mailbox {
     struct hl_abi_call call;
     struct hl_abi_place request;
     struct hl_abi_fault fault;
-    uint8_t reserved[16];
+    uint32_t tick; /* set by the host when a tick came while the shim ran */
+    uint8_t reserved[12];
     /* starts on the page of the fields above: a small call dirties one page */
     uint8_t inline_message[HL_ABI_INLINE_SIZE];
 };
 HL_ABI_ASSERT(sizeof(struct hl_abi_mailbox) == 4 * HL_ABI_PAGE_SIZE);
+
+/*
+ * Output that waits to be taken, at HL_ABI_OUTPUT_ADDRESS: the host takes it with every hypercall, and
+ * when the run ends in whatever way, before anything else is written. So nothing is lost or reordered,
+ * and a program that writes a little and exits makes one exit.
+ */
+#define HL_ABI_OUTPUT_SIZE (8u * HL_ABI_PAGE_SIZE)
+struct hl_abi_output {
+    uint32_t stream; /* 1 or 2 */
+    uint32_t size;   /* bytes that wait, at most sizeof bytes */
+    uint8_t bytes[HL_ABI_OUTPUT_SIZE - 8];
+};
+HL_ABI_ASSERT(sizeof(struct hl_abi_output) == HL_ABI_OUTPUT_SIZE);
 
 /* Results are Linux's error numbers, negated, and signals are Linux's, whatever the host is. Those whose
  * number differs elsewhere: */

@@ -32,7 +32,17 @@
 #define HL_ABI_TRANSFER_SIZE 0x40000000
 #define HL_ABI_PROGRAM_ADDRESS 0x7f0100000000 /* the guest binary: read-only */
 #define HL_ABI_PROGRAM_SIZE_MAX 0x100000000
+#define HL_ABI_OUTPUT_ADDRESS 0x7f0000700000 /* struct hl_abi_output: read, write */
+#define HL_ABI_ROOT_ADDRESS 0x7f0200000000   /* the root image: read-only */
+#define HL_ABI_ROOT_SIZE_MAX 0x400000000
+/* pages of RAM that the shim keeps in reach, page n at n * HL_ABI_PAGE_SIZE: edits are allowed here */
+#define HL_ABI_POOL_ADDRESS 0x7f1000000000
+#define HL_ABI_POOL_END 0x7f1800000000
 #define HL_ABI_SYSTEM_ADDRESS 0x7fffc0000000
+
+/* Where rewritten system calls jump to, in the shim's text behind its head: r11 is the address to
+ * return to. */
+#define HL_ABI_SYSCALL_JUMP 0x7f0000000080
 
 /*
  * The shim is a flat image. Its first bytes are struct hl_abi_shim_image; text and constants are
