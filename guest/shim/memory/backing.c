@@ -4,8 +4,8 @@
  * Bookkeeping that grows lies in the heap area: the bitmap of returned pages (mapped whole at the
  * start; it is small), the mappings, the table's nodes.
  */
-#include "host/edits.h"
 #include "base/linux.h"
+#include "host/edits.h"
 #include "memory/memory.h"
 
 #include <string.h>
@@ -63,6 +63,28 @@ static bool make_available(uint64_t page_count)
         hl__edits_send();
     }
     return page_count <= available_pages();
+}
+
+bool hl__memory_take_loose(uint64_t count, bool fewer, struct hl__page_run *run)
+{
+    struct hl__pages *pages = &hl__memory.pages;
+
+    make_available(count);
+    if (count > available_pages()) {
+        if (!fewer || !available_pages())
+            return false;
+        count = available_pages();
+    }
+    if (!(fewer ? hl__pages_take(pages, count, run) : hl__pages_take_whole(pages, count, run)))
+        return false;
+    hl__memory.loose += run->count;
+    return true;
+}
+
+void hl__memory_give_loose(uint64_t page, uint64_t count)
+{
+    hl__pages_give(&hl__memory.pages, page, count);
+    hl__memory.loose -= count;
 }
 
 /* Takes pages for bookkeeping and queues their edits. Returns false when there are too few. */

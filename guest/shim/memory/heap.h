@@ -26,10 +26,14 @@ void *hl__heap_resize(void *object, size_t old_size, size_t new_size);
 uint64_t hl__page_new(void);
 void hl__page_free(uint64_t page);
 
+#ifndef HL__POOL_BASE /* tests have the pool elsewhere */
+#define HL__POOL_BASE HL_ABI_POOL_ADDRESS
+#endif
+
 /* Where the shim reaches a page that hl__page_new() gave. */
 static inline void *hl__page_bytes(uint64_t page)
 {
-    return (void *)(HL_ABI_POOL_ADDRESS + page * HL_ABI_PAGE_SIZE);
+    return (void *)(HL__POOL_BASE + page * HL_ABI_PAGE_SIZE);
 }
 
 #endif

@@ -91,6 +91,10 @@ void hl__memory_retire(uint64_t start, uint64_t end);
 void hl__memory_revive(uint64_t start, uint64_t end);
 /* Unmaps what is retired in a range, perhaps more; leaves the edits to the caller's next flush. */
 void hl__memory_drop_retired(uint64_t start, uint64_t end);
+/* Takes pages for the shim itself, in use until they are given back: `count` in one piece, or, with
+ * `fewer`, perhaps fewer. False: there are none. */
+bool hl__memory_take_loose(uint64_t count, bool fewer, struct hl__page_run *run);
+void hl__memory_give_loose(uint64_t page, uint64_t count);
 /* Promises pages to a mapping. 0 or -ENOMEM. */
 int64_t hl__memory_commit(uint64_t page_count);
 

@@ -73,6 +73,37 @@ bool hl__pages_take(struct hl__pages *pages, uint64_t count, struct hl__page_run
     return true;
 }
 
+/* The first run of `count` returned pages, 0 if there is none. */
+static uint64_t pages_find_run(const struct hl__pages *pages, uint64_t count)
+{
+    uint64_t length = 0;
+
+    if (count > pages->returned_count)
+        return 0;
+    for (uint64_t page = pages->lowest_returned; page < pages->fresh; page++) {
+        length = pages_is_returned(pages, page) ? length + 1 : 0;
+        if (length == count)
+            return page + 1 - count;
+    }
+    return 0;
+}
+
+bool hl__pages_take_whole(struct hl__pages *pages, uint64_t count, struct hl__page_run *run)
+{
+    uint64_t page;
+
+    if (count <= pages->end - pages->fresh)
+        return hl__pages_take_fresh(pages, count, run);
+    page = pages_find_run(pages, count);
+    if (!page)
+        return false;
+    *run = (struct hl__page_run){.page = page, .count = count};
+    for (uint64_t bit = page - pages->first; bit < page - pages->first + count; bit++)
+        pages->returned[bit / 64] &= ~(1ull << (bit % 64));
+    pages->returned_count -= count;
+    return true;
+}
+
 void hl__pages_give(struct hl__pages *pages, uint64_t page, uint64_t count)
 {
     for (uint64_t i = page; i < page + count; i++)

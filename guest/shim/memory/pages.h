@@ -31,6 +31,8 @@ uint64_t hl__pages_free(const struct hl__pages *pages);
 bool hl__pages_take(struct hl__pages *pages, uint64_t count, struct hl__page_run *run);
 /* The same from fresh pages only. */
 bool hl__pages_take_fresh(struct hl__pages *pages, uint64_t count, struct hl__page_run *run);
+/* Exactly `count` consecutive pages, or none. */
+bool hl__pages_take_whole(struct hl__pages *pages, uint64_t count, struct hl__page_run *run);
 void hl__pages_give(struct hl__pages *pages, uint64_t page, uint64_t count);
 
 #endif
