@@ -35,12 +35,17 @@
     X(HYPERVISOR_TOO_OLD, 23, 0, "the hypervisor lacks a capability that is needed")                                   \
     X(SIGNAL_IN_USE, 24, 0, "the host application uses the kick signal itself")                                        \
     X(SYSTEM, 25, 1, "the operating system refused an operation")                                                      \
-    /* Fix the program that was to be opened. */                                                                       \
+    /* Fix the program or image that was to be opened. */                                                              \
     X(PROGRAM_UNREADABLE, 40, 0, "the program could not be read")                                                      \
     X(PROGRAM_INVALID, 41, 0, "the program is not a well-formed ELF executable")                                       \
     X(PROGRAM_WRONG_MACHINE, 42, 0, "the program is for another architecture")                                         \
     X(PROGRAM_NEEDS_INTERPRETER, 43, 0, "the program is dynamically linked")                                           \
     X(PROGRAM_TOO_LARGE, 44, 0, "the program does not fit into the sandbox's memory")                                  \
+    X(IMAGE_UNREADABLE, 45, 0, "the image, or what it is made from, could not be read")                                \
+    X(IMAGE_INVALID, 46, 0, "the image, or what it is made from, is damaged or of a kind that is not supported")       \
+    X(IMAGE_TOO_LARGE, 47, 0, "the image would exceed the limit on its bytes")                                         \
+    X(IMAGE_TOO_MANY_FILES, 48, 0, "the image would exceed the limit on its files")                                    \
+    X(IMAGE_TOO_DEEP, 49, 0, "the image would exceed the limit on the depth of its directories")                       \
     /* Blame the guest. */                                                                                             \
     X(GUEST_ERROR, 60, 0, "the guest function returned an error")                                                      \
     X(GUEST_EXITED, 61, 1, "the guest program exited")                                                                 \

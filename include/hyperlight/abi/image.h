@@ -5,7 +5,9 @@
  * host application never looks inside; the shim does, and trusts no number in it further than the
  * image's own size. All integers are little-endian; offsets are bytes from the image's start.
  *
- *   head, one page | inodes | entries | names | rewrites, patches, sites | contents
+ *   head, one page | contents | inodes | entries | names | rewrites, patches, sites | texts of the head
+ *
+ * in this or any other order: the head says where each begins. Tables are aligned to 8 bytes.
  *
  * Inode 1 is the root directory; 0 is none. A directory's entries are consecutive, sorted by the bytes
  * of their names (as memcmp, a prefix first), without "." and "..". Hard links are entries that name
