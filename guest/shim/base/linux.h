@@ -13,25 +13,64 @@ enum {
     ESRCH = 3,
     EINTR = 4,
     EIO = 5,
+    ENXIO = 6,
+    E2BIG = 7,
+    ENOEXEC = 8,
     EBADF = 9,
     ECHILD = 10,
     EAGAIN = 11,
     ENOMEM = 12,
     EACCES = 13,
     EFAULT = 14,
+    EBUSY = 16,
     EEXIST = 17,
+    EXDEV = 18,
     ENODEV = 19,
     ENOTDIR = 20,
+    EISDIR = 21,
     EINVAL = 22,
+    ENFILE = 23,
     EMFILE = 24,
     ENOTTY = 25,
+    ETXTBSY = 26,
+    EFBIG = 27,
+    ENOSPC = 28,
     ESPIPE = 29,
     EROFS = 30,
+    EMLINK = 31,
     EPIPE = 32,
     ERANGE = 34,
+    EDEADLK = 35,
     ENAMETOOLONG = 36,
+    ENOLCK = 37,
     ENOSYS = 38,
-    ETIMEDOUT = 110
+    ENOTEMPTY = 39,
+    ELOOP = 40,
+    ENODATA = 61,
+    EPROTO = 71,
+    EOVERFLOW = 75,
+    ENOTSOCK = 88,
+    EDESTADDRREQ = 89,
+    EMSGSIZE = 90,
+    EPROTOTYPE = 91,
+    ENOPROTOOPT = 92,
+    EPROTONOSUPPORT = 93,
+    ESOCKTNOSUPPORT = 94,
+    EOPNOTSUPP = 95,
+    EAFNOSUPPORT = 97,
+    EADDRINUSE = 98,
+    EADDRNOTAVAIL = 99,
+    ECONNRESET = 104,
+    ENOBUFS = 105,
+    EISCONN = 106,
+    ENOTCONN = 107,
+    ETOOMANYREFS = 109,
+    ETIMEDOUT = 110,
+    ECONNREFUSED = 111,
+    EALREADY = 114,
+    EINPROGRESS = 115,
+    ECANCELED = 125,
+    EOWNERDEAD = 130
 };
 
 /* Memory */
@@ -206,7 +245,19 @@ HL_ABI_ASSERT(sizeof(struct linux_sysinfo) == 112);
 #define AT_EMPTY_PATH 0x1000u
 enum { O_ACCMODE = 3, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0100, O_CLOEXEC = 02000000 };
 enum { F_DUPFD = 0, F_GETFD = 1, F_SETFD = 2, F_GETFL = 3, F_SETFL = 4, F_DUPFD_CLOEXEC = 1030 };
-enum { POLLIN = 1, POLLOUT = 4, POLLNVAL = 32 };
+enum {
+    POLLIN = 1,
+    POLLPRI = 2,
+    POLLOUT = 4,
+    POLLERR = 8,
+    POLLHUP = 16,
+    POLLNVAL = 32,
+    POLLRDNORM = 64,
+    POLLRDBAND = 128,
+    POLLWRNORM = 256,
+    POLLWRBAND = 512,
+    POLLRDHUP = 0x2000
+};
 
 struct linux_stat {
     uint64_t device, inode, link_count;

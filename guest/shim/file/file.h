@@ -21,16 +21,24 @@ struct hl__file;
  * does what can be done now and returns -EAGAIN if that is nothing; the caller waits on `queue` and tries
  * again unless the file is O_NONBLOCK.
  */
+struct hl__vectors; /* io/vectors.h */
+
 struct hl__file_ops {
     const char *name; /* for /proc/self/fd: "pipe", "anon_inode:[eventfd]", ...; NULL: has a path */
     /* At most `size` bytes; `position` is the file's own or that of pread, to be advanced. */
     int64_t (*read)(struct hl__file *file, uint64_t address, uint64_t size, uint64_t *position);
     int64_t (*write)(struct hl__file *file, uint64_t address, uint64_t size, uint64_t *position);
+    /* Instead of the two above, for objects to which a call's vectors are one read or one write: pipes
+     * and sockets. They keep hl__thread->wait.progress, and look at O_NONBLOCK, themselves. */
+    int64_t (*read_vectors)(struct hl__file *file, const struct hl__vectors *to);
+    int64_t (*write_vectors)(struct hl__file *file, const struct hl__vectors *from);
     int64_t (*seek)(struct hl__file *file, int64_t offset, int whence);
     /* HL__READY_* (poll's bits) that hold now. */
     uint32_t (*ready)(struct hl__file *file);
     int64_t (*ioctl)(struct hl__file *file, uint64_t request, uint64_t argument);
     int64_t (*stat)(struct hl__file *file, struct linux_stat *stat);
+    /* Commands of fcntl that are only such files': F_SETPIPE_SZ, F_ADD_SEALS, ...; NULL: -EINVAL. */
+    int64_t (*control)(struct hl__file *file, uint64_t command, uint64_t argument);
     int64_t (*entries)(struct hl__file *file, uint64_t address, uint64_t size); /* getdents64 */
     int64_t (*truncate)(struct hl__file *file, uint64_t size);
     int64_t (*set_flags)(struct hl__file *file, uint32_t flags); /* fcntl F_SETFL, beside keeping them */

@@ -25,6 +25,7 @@ struct hl__inode {
     uint64_t size;
     uint64_t device; /* of a device file: st_rdev */
     struct linux_timespec accessed, modified, changed;
+    uint32_t seals;         /* F_SEAL_* of a memfd */
     uint32_t mapping_count; /* mappings that show it: told of changes */
     bool changed_here;      /* differs from the image: stays in memory */
     struct hl__inode *next; /* in the table of inodes */

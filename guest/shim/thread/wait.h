@@ -51,6 +51,7 @@ struct hl__wait {
     uint64_t key;             /* futex: the address; else the handler's own */
     uint32_t bits;            /* futex: the bit set */
     bool started;             /* not the first try */
+    bool partial;             /* `progress`, unless 0, is the result if a signal ends the wait */
     bool any;                 /* waits for any change of any file */
     bool woken;               /* a wake-up reached it that carries its result (futex) */
     enum hl__restart restart; /* set before hl__wait_on(); HL__RESTART_ALWAYS at the first try */
