@@ -1,18 +1,26 @@
 /* Dispatch of system calls, and the trace of those that are not served. */
 #include "entry/syscall.h"
-#include "entry/access.h"
-#include "host/host.h"
 #include "base/linux.h"
-#include "memory/memory.h"
-#include "signal/signal.h"
+#include "base/text.h"
+#include "entry/access.h"
 #include "entry/state.h"
 #include "entry/syscall_names.h"
-#include "base/text.h"
+#include "host/host.h"
+#include "memory/memory.h"
+#include "signal/signal.h"
 
 typedef int64_t hl__syscall_handler(const uint64_t *arg);
 
 #define SYSCALL_HANDLER(number, name) [number] = hl__sys_##name,
-static hl__syscall_handler *const handlers[] = {HL__SYSCALLS_SERVED(SYSCALL_HANDLER)};
+#define SYSCALL_PARTIAL_HANDLER(number, name, difference) [number] = hl__sys_##name,
+#define SYSCALL_NOTHING(number, name, ...)
+static hl__syscall_handler *const handlers[] = {
+    HL__SYSCALLS(SYSCALL_HANDLER, SYSCALL_PARTIAL_HANDLER, SYSCALL_NOTHING)};
+
+/* The last one keeps the table from being empty. */
+#define SYSCALL_REFUSAL(number, name, error, why) [number] = error,
+static const uint8_t refusals[] = {
+    HL__SYSCALLS(SYSCALL_NOTHING, SYSCALL_NOTHING, SYSCALL_REFUSAL)[461] = ENOSYS};
 
 #define SYSCALL_NAME(number, name) [number] = #name,
 static const char *const names[] = {HL__SYSCALL_NAMES(SYSCALL_NAME)};
@@ -39,6 +47,8 @@ static void syscall_trace(uint64_t number, const uint64_t *arg)
 
 static int64_t syscall_unserved(uint64_t number, const uint64_t *arg)
 {
+    if (number < COUNT(refusals) && refusals[number])
+        return -refusals[number];
     if (HL__BOOT->flags & HL_ABI_BOOT_TRACE)
         syscall_trace(number, arg);
     return -ENOSYS;
