@@ -79,7 +79,6 @@ enum {
     ESTALE = 116,
     ECANCELED = 125,
     EOWNERDEAD = 130,
-    EOWNERDEAD = 130
     ENOTRECOVERABLE = 131
 };
 
