@@ -248,12 +248,142 @@ struct linux_sysinfo {
 HL_ABI_ASSERT(sizeof(struct linux_sysinfo) == 112);
 
 /* Files */
+#define S_IFMT 0170000u
 #define S_IFIFO 0010000u
+#define S_IFCHR 0020000u
 #define S_IFDIR 0040000u
+#define S_IFBLK 0060000u
+#define S_IFREG 0100000u
+#define S_IFLNK 0120000u
+#define S_IFSOCK 0140000u
+#define S_ISUID 04000u
+#define S_ISGID 02000u
+#define S_ISVTX 01000u
 #define AT_FDCWD (-100)
+#define AT_SYMLINK_NOFOLLOW 0x100u
+#define AT_EACCESS 0x200u
+#define AT_REMOVEDIR 0x200u
+#define AT_SYMLINK_FOLLOW 0x400u
+#define AT_NO_AUTOMOUNT 0x800u
 #define AT_EMPTY_PATH 0x1000u
-enum { O_ACCMODE = 3, O_WRONLY = 1, O_RDWR = 2, O_CREAT = 0100, O_CLOEXEC = 02000000 };
-enum { F_DUPFD = 0, F_GETFD = 1, F_SETFD = 2, F_GETFL = 3, F_SETFL = 4, F_DUPFD_CLOEXEC = 1030 };
+#define AT_STATX_SYNC_TYPE 0x6000u
+enum {
+    O_ACCMODE = 3,
+    O_RDONLY = 0,
+    O_WRONLY = 1,
+    O_RDWR = 2,
+    O_CREAT = 0100,
+    O_EXCL = 0200,
+    O_NOCTTY = 0400,
+    O_TRUNC = 01000,
+    O_APPEND = 02000,
+    O_NONBLOCK = 04000,
+    O_DSYNC = 010000,
+    O_ASYNC = 020000,
+    O_DIRECT = 040000,
+    O_LARGEFILE = 0100000,
+    O_DIRECTORY = 0200000,
+    O_NOFOLLOW = 0400000,
+    O_NOATIME = 01000000,
+    O_CLOEXEC = 02000000,
+    O_SYNC = 04010000,
+    O_PATH = 010000000,
+    O_TMPFILE = 020200000
+};
+enum {
+    F_DUPFD = 0,
+    F_GETFD = 1,
+    F_SETFD = 2,
+    F_GETFL = 3,
+    F_SETFL = 4,
+    F_GETLK = 5,
+    F_SETLK = 6,
+    F_SETLKW = 7,
+    F_SETOWN = 8,
+    F_GETOWN = 9,
+    F_SETSIG = 10,
+    F_GETSIG = 11,
+    F_OFD_GETLK = 36,
+    F_OFD_SETLK = 37,
+    F_OFD_SETLKW = 38,
+    F_SETLEASE = 1024,
+    F_GETLEASE = 1025,
+    F_NOTIFY = 1026,
+    F_DUPFD_CLOEXEC = 1030,
+    F_SETPIPE_SZ = 1031,
+    F_GETPIPE_SZ = 1032,
+    F_ADD_SEALS = 1033,
+    F_GET_SEALS = 1034
+};
+enum { F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2 };
+enum {
+    F_SEAL_SEAL = 1,
+    F_SEAL_SHRINK = 2,
+    F_SEAL_GROW = 4,
+    F_SEAL_WRITE = 8,
+    F_SEAL_FUTURE_WRITE = 16
+};
+enum { LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8 };
+enum { SEEK_SET = 0, SEEK_CUR = 1, SEEK_END = 2, SEEK_DATA = 3, SEEK_HOLE = 4 };
+enum {
+    DT_UNKNOWN = 0,
+    DT_FIFO = 1,
+    DT_CHR = 2,
+    DT_DIR = 4,
+    DT_BLK = 6,
+    DT_REG = 8,
+    DT_LNK = 10,
+    DT_SOCK = 12
+};
+enum { X_OK = 1, W_OK = 2, R_OK = 4 };
+enum { RENAME_NOREPLACE = 1, RENAME_EXCHANGE = 2, RENAME_WHITEOUT = 4 };
+enum {
+    FALLOC_FL_KEEP_SIZE = 1,
+    FALLOC_FL_PUNCH_HOLE = 2,
+    FALLOC_FL_COLLAPSE_RANGE = 8,
+    FALLOC_FL_ZERO_RANGE = 16,
+    FALLOC_FL_INSERT_RANGE = 32
+};
+enum { RWF_HIPRI = 1, RWF_DSYNC = 2, RWF_SYNC = 4, RWF_NOWAIT = 8, RWF_APPEND = 16 };
+enum {
+    TCGETS = 0x5401,
+    TIOCGPGRP = 0x540f,
+    TIOCGWINSZ = 0x5413,
+    FIONREAD = 0x541b,
+    FIONBIO = 0x5421,
+    FIONCLEX = 0x5450,
+    FIOCLEX = 0x5451,
+    FIOASYNC = 0x5452
+};
+#define UTIME_NOW 0x3fffffff
+#define UTIME_OMIT 0x3ffffffe
+#define HL__NAME_MAX 255u
+#define HL__PATH_MAX 4096u /* the NUL included */
+
+struct linux_flock {
+    int16_t type, whence;
+    int32_t padding;
+    int64_t start, length;
+    int32_t pid, padding2;
+};
+HL_ABI_ASSERT(sizeof(struct linux_flock) == 32);
+
+struct linux_statfs {
+    int64_t type, block_size;
+    uint64_t blocks, blocks_free, blocks_available, files, files_free;
+    int32_t id[2];
+    int64_t name_size, fragment_size, flags, spare[4];
+};
+HL_ABI_ASSERT(sizeof(struct linux_statfs) == 120);
+
+struct linux_dirent {
+    uint64_t inode;
+    int64_t next;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
 enum {
     POLLIN = 1,
     POLLPRI = 2,

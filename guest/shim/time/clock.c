@@ -41,7 +41,7 @@ void hl__clock_init(void)
     hl__clock_monotonic_ns();
 }
 
-static uint64_t clock_realtime_ns(void)
+uint64_t hl__clock_realtime_ns(void)
 {
     return HL__WAKE->realtime_ns + clock_elapsed_ns();
 }
@@ -62,7 +62,7 @@ static bool clock_read(uint64_t id, uint64_t *ns)
     case CLOCK_REALTIME:
     case CLOCK_REALTIME_COARSE:
     case CLOCK_TAI:
-        *ns = clock_realtime_ns();
+        *ns = hl__clock_realtime_ns();
         return true;
     case CLOCK_MONOTONIC:
     case CLOCK_MONOTONIC_RAW:
@@ -127,7 +127,7 @@ HL__SYSCALL(clock_getres)
 
 HL__SYSCALL(gettimeofday)
 {
-    uint64_t ns = clock_realtime_ns();
+    uint64_t ns = hl__clock_realtime_ns();
     struct linux_timeval time = {(int64_t)(ns / NS_PER_SECOND),
                                  (int64_t)(ns % NS_PER_SECOND / 1000)};
 
@@ -138,7 +138,7 @@ HL__SYSCALL(gettimeofday)
 
 HL__SYSCALL(time)
 {
-    int64_t seconds = (int64_t)(clock_realtime_ns() / NS_PER_SECOND);
+    int64_t seconds = (int64_t)(hl__clock_realtime_ns() / NS_PER_SECOND);
 
     return arg[0] && hl__user_write(arg[0], &seconds, sizeof seconds) < 0 ? -EFAULT : seconds;
 }

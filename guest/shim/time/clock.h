@@ -9,6 +9,7 @@
 
 void hl__clock_init(void);
 uint64_t hl__clock_monotonic_ns(void);
+uint64_t hl__clock_realtime_ns(void);
 /* UINT64_MAX: for ever. */
 void hl__clock_sleep(uint64_t duration_ns);
 /* False for a malformed time. Saturates. */
