@@ -1,5 +1,6 @@
 # The host library, static and shared, from one set of objects.
 file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/*.c")
+list(FILTER library_sources EXCLUDE REGEX "/src/image/") # what prepares images is a component of its own
 if(WIN32)
     list(FILTER library_sources EXCLUDE REGEX "/src/(os/linux/|os/windows/surrogate/|driver/kvm|driver/mshv)")
 else()
