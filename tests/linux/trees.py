@@ -1,0 +1,14 @@
+"""The trees that the cases run in."""
+from programs import built_guests, built_sources
+from tree import Tree
+
+BASE = Tree("base", packages=[
+    "coreutils", "findutils", "grep", "sed", "tar", "gzip", "bzip2", "bc", "dc", "lua5.4", "mawk", "gawk", "dash", "diffutils",
+    "jq", "sqlite3", "perl-base", "perl-modules-5.36", "libperl5.36", "xz-utils", "zstd", "openssl", "file", "libmagic-mgc", "bsdextrautils", "xxd", "libc-bin",
+], files=["/usr/bin/busybox"])
+
+PYTHON = Tree("python", packages=["python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"])
+
+# What was compiled here: see programs.py.
+GUESTS = Tree("guests", made=built_guests, data=False)
+CPP, RUST, GO = (Tree(suffix, made=lambda suffix=suffix: built_sources("." + suffix), data=False) for suffix in ("cpp", "rs", "go"))
