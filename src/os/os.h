@@ -12,6 +12,9 @@ hl_status hl__os_memory_map(size_t size, void **address, hl_error *err);
 void hl__os_memory_unmap(void *address, size_t size);
 /* Backs a range for writing now, as far as possible; a hint, never fails. */
 void hl__os_memory_populate(void *address, size_t size);
+/* Only some pages of the range will be used: none is backed that was not touched. A hint, never fails.
+ */
+void hl__os_memory_scattered(void *address, size_t size);
 /* Makes a range zero again; anonymous private memory only. Gives large ranges back to the system.
  */
 void hl__os_memory_zero(void *address, size_t size);

@@ -22,7 +22,10 @@ static bool range_allowed(uint64_t address, uint64_t page_count)
     uint64_t end = address + page_count * HL__PAGE;
     if (address >= HL_ABI_USER_START && end <= HL_ABI_USER_END && address < end)
         return true;
-    return address >= HL_ABI_HEAP_ADDRESS && end <= HL_ABI_HEAP_END && address < end;
+    if (address >= end)
+        return false;
+    return (address >= HL_ABI_HEAP_ADDRESS && end <= HL_ABI_HEAP_END) ||
+           (address >= HL_ABI_POOL_ADDRESS && end <= HL_ABI_POOL_END);
 }
 
 static bool source_contains(uint64_t offset, uint64_t page_count, uint64_t start, uint64_t size)
@@ -97,29 +100,49 @@ static uint64_t rights_flags(uint32_t rights)
            (rights & HL_ABI_RIGHT_EXECUTE ? 0 : HL__PTE_NO_EXECUTE);
 }
 
-static bool maps_ram(const hl__space *space, uint64_t entry)
+/* Makes the tables that an addition needs, so that applying it cannot fail. */
+static bool make_tables(hl__space *space, const struct hl_abi_edit *edit)
 {
-    return (entry & HL__PTE_PRESENT) && hl__space_owns_ram(space, entry & HL__PTE_ADDRESS);
-}
-
-/* Makes the tables that an addition needs, so that applying it cannot fail. Returns how many of its
- * pages do not map RAM yet, or -1. */
-static int64_t make_tables(hl__space *space, const struct hl_abi_edit *edit)
-{
-    int64_t more = 0;
     for (uint64_t page = 0; page < edit->page_count; page++) {
         uint32_t table;
-        uint64_t *entry = hl__tables_make(space, edit->address + page * HL__PAGE, 1, &table);
-        if (!entry)
-            return -1;
-        more += !maps_ram(space, *entry);
+        if (!hl__tables_make(space, edit->address + page * HL__PAGE, 1, &table))
+            return false;
     }
-    return more;
+    return true;
+}
+
+/* Counts the pages of an addition as mapped, or no longer. */
+static void count_pages(hl__space *space, const struct hl_abi_edit *edit, bool mapped)
+{
+    uint64_t first = edit->offset / HL__PAGE;
+    for (uint64_t page = first; page < first + edit->page_count; page++)
+        if (mapped)
+            hl__space_ram_mapped(space, page);
+        else
+            hl__space_ram_unmapped(space, page);
+}
+
+/* Whether all additions fit into the limit at once: counts them, looks, and takes that back. RAM alone
+ * always fits. */
+static int fits(hl__space *space, const struct hl_abi_edit *edits, size_t count)
+{
+    size_t counted = 0;
+    if (space->transfer_size == 0)
+        return 0;
+    for (; counted < count && !cancelled(space); counted++)
+        if (edits[counted].source == HL_ABI_SOURCE_RAM)
+            count_pages(space, &edits[counted], true);
+    int result = counted < count                                    ? -EINTR
+                 : space->mapped_pages > space->ram_size / HL__PAGE ? -ENOMEM
+                                                                    : 0;
+    while (counted-- > 0)
+        if (edits[counted].source == HL_ABI_SOURCE_RAM)
+            count_pages(space, &edits[counted], false);
+    return result;
 }
 
 static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t count)
 {
-    uint64_t added = 0;
     for (size_t i = 0; i < count; i++) {
         const struct hl_abi_edit *edit = &edits[i];
         if (cancelled(space))
@@ -133,12 +156,10 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
             continue;
         if (cancelled(space))
             return -EINTR;
-        int64_t more = make_tables(space, &edits[i]);
-        if (more < 0)
+        if (!make_tables(space, &edits[i]))
             return -ENOMEM;
-        added += edits[i].source == HL_ABI_SOURCE_RAM ? (uint64_t)more : 0;
     }
-    return space->mapped_pages + added > space->ram_size / HL__PAGE ? -ENOMEM : 0;
+    return fits(space, edits, count);
 }
 
 static void remove_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)

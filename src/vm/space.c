@@ -14,9 +14,14 @@ static uint64_t mailbox_offset(const hl__space *space)
     return space->vm->shim->data_memory_size;
 }
 
-uint64_t hl__space_boot_offset(const hl__space *space)
+uint64_t hl__space_output_offset(const hl__space *space)
 {
     return mailbox_offset(space) + sizeof(struct hl_abi_mailbox);
+}
+
+uint64_t hl__space_boot_offset(const hl__space *space)
+{
+    return hl__space_output_offset(space) + sizeof(struct hl_abi_output);
 }
 
 /* Maps pages or large pages one to one from a guest-physical address on. */
@@ -79,6 +84,8 @@ static bool map_runtime(hl__space *space, uint64_t boot_size)
                      HL__PTE_USER) &&
            map_shim_data(space) &&
            map_ram(space, HL_ABI_MAILBOX_ADDRESS, mailbox, sizeof(struct hl_abi_mailbox)) &&
+           map_ram(space, HL_ABI_OUTPUT_ADDRESS, hl__space_output_offset(space),
+                   sizeof(struct hl_abi_output)) &&
            map_ram(space, HL_ABI_BOOT_ADDRESS, boot, page_round(boot_size)) &&
            map_range(space, HL_ABI_WAKE_ADDRESS, space->tables_gpa - HL__PAGE, HL__PAGE,
                      read_only) &&
@@ -129,6 +136,7 @@ hl_status hl__space_new(hl__vm *vm, uint64_t boot_size, hl__space **out, hl_erro
     space->tables = vm->system + (wake_page + 1) * HL__PAGE;
     space->tables_gpa = hl__system_gpa(wake_page + 1);
     space->tables_max = (uint32_t)(vm->space_pages - 1);
+    space->mappings = hl__vm_mappings(vm, space->index);
     space->table_count = 1;
     if (!bitmaps_new(space)) {
         free(space);

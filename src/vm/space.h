@@ -19,7 +19,11 @@ typedef struct hl__space {
     uint64_t tables_gpa;
     uint32_t table_count, tables_max;
     struct hl_abi_wake *wake;
-    uint64_t mapped_pages;   /* RAM pages in the tables, transfer pages included */
+    uint64_t mapped_pages; /* RAM and transfer pages that are in the tables, each once */
+    /* How often each RAM page is in the tables. A count that reached HL__MAPPINGS_MAX stays there, so
+     * that the page counts as mapped until all tables are loaded. */
+    uint16_t *mappings;
+    bool mappings_saturated;
     uint64_t transfer_size;  /* bytes of transfer memory that are mapped */
     uint64_t *touched;       /* RAM pages that may hold something: one bit each */
     uint64_t *host_dirty;    /* RAM pages that the host wrote since the last restore */
@@ -28,6 +32,8 @@ typedef struct hl__space {
     uint32_t stale_count;
     uint64_t edit_count, flush_count;
 } hl__space;
+
+#define HL__MAPPINGS_MAX UINT16_MAX
 
 /* Words of a bitmap over `bits` bits. */
 static inline size_t hl__bitmap_words(uint64_t bits)
@@ -52,6 +58,8 @@ void hl__space_free(hl__space *space); /* NULL is fine; drops its reference to t
 
 /* Offset in RAM of the boot block, and of what comes first: the shim's data at 0. */
 uint64_t hl__space_boot_offset(const hl__space *space);
+/* And of struct hl_abi_output. */
+uint64_t hl__space_output_offset(const hl__space *space);
 
 /* Does what the guest asks: all of it, or nothing, unless the run is cancelled meanwhile. Returns
  * 0, -EINVAL, -ENOMEM or -EINTR. */

@@ -6,20 +6,34 @@
 #include <hyperlight/sandbox.h>
 #include <stdlib.h>
 
+#define SCATTERED_CHUNK (UINT64_C(256) << 10)
+#define SCATTERED_TABLES_MAX (UINT64_C(1) << 16)
+
 /* The slots of one sandbox never meet. */
 _Static_assert(HL__GPA_RAM + HL_MEMORY_SIZE_MAX <= HL__GPA_END, "RAM fits");
 _Static_assert(HL__GPA_TRANSFER + HL_ABI_TRANSFER_SIZE <= HL__GPA_RAM, "transfer memory fits");
 _Static_assert(HL__GPA_IMAGE + HL_PROGRAM_SIZE_MAX + (UINT64_C(64) << 20) <= HL__GPA_TRANSFER,
                "the image fits");
 
-/* Page tables of a member: the leaves of its RAM twice over (programs scatter their mappings), of
- * its transfer memory, of the guest binary twice, and some for the levels above. A guest that needs
- * more gets ENOMEM. */
+/*
+ * Page tables of a member. Dense: the leaves of its RAM, which the shim keeps in reach, of transfer
+ * memory and of the guest binary, the latter twice. Scattered: runtimes such as V8's take memory by
+ * chunks of 256 KiB at random addresses, three levels of tables each. Tables cost nothing until they are
+ * used. A guest that needs more gets ENOMEM.
+ */
 static uint64_t tables_per_space(const hl__vm *vm)
 {
-    uint64_t large_pages =
-        2 * vm->config.memory_size + vm->config.transfer_size_max + 2 * vm->program->program_size;
-    return 64 + large_pages / HL__LARGE_PAGE;
+    uint64_t dense =
+        vm->config.memory_size + vm->config.transfer_size_max + 2 * vm->program->program_size;
+    uint64_t scattered = 3 * (vm->config.memory_size / SCATTERED_CHUNK);
+    scattered = scattered < SCATTERED_TABLES_MAX ? scattered : SCATTERED_TABLES_MAX;
+    return 256 + dense / HL__LARGE_PAGE + scattered;
+}
+
+static uint64_t mappings_size(const hl__vm *vm)
+{
+    uint64_t size = vm->config.memory_size / HL__PAGE * sizeof(uint16_t);
+    return (size + HL__PAGE - 1) & ~(HL__PAGE - 1);
 }
 
 static void plan_system_area(hl__vm *vm)
@@ -30,14 +44,21 @@ static void plan_system_area(hl__vm *vm)
     first += hl__system_table_pages(first + members) -
              hl__system_table_pages(HL__SYSTEM_TABLES + members);
     vm->system_size = (first + members) * HL__PAGE;
+    vm->system_mapped_size = vm->system_size + vm->config.members_max * mappings_size(vm);
+}
+
+uint16_t *hl__vm_mappings(const hl__vm *vm, uint32_t member)
+{
+    return (uint16_t *)(void *)(vm->system + vm->system_size + member * mappings_size(vm));
 }
 
 static hl_status map_memory(hl__vm *vm, hl_error *err)
 {
     vm->ram_size = vm->config.memory_size * vm->config.members_max;
-    hl_status status = hl__os_memory_map(vm->system_size, (void **)&vm->system, err);
+    hl_status status = hl__os_memory_map(vm->system_mapped_size, (void **)&vm->system, err);
     if (status)
         return status;
+    hl__os_memory_scattered(vm->system, vm->system_mapped_size);
     if (vm->config.ram_file)
         return hl__os_file_map(*vm->config.ram_file, 0, vm->ram_size, true, (void **)&vm->ram, err);
     return hl__os_memory_map(vm->ram_size, (void **)&vm->ram, err);
@@ -97,7 +118,7 @@ static void vm_free(hl__vm *vm)
     if (vm->driver_vm)
         vm->driver->vm_destroy(vm->driver_vm);
     free(vm->driver_vm);
-    hl__context_unmap(vm->context, vm->system, vm->system_size);
+    hl__context_unmap(vm->context, vm->system, vm->system_mapped_size);
     hl__context_unmap(vm->context, vm->ram, vm->ram_size);
     hl__context_unmap(vm->context, vm->transfer,
                       vm->config.transfer_size_max * vm->config.members_max);

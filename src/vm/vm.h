@@ -67,8 +67,10 @@ typedef struct hl__vm {
     uint64_t driver_calls;
     hl__vm_config config;
     const struct hl_abi_shim_image *shim;
+    /* the system slot, and behind it what the host alone uses: a count of mappings for each page of
+     * each member's RAM */
     uint8_t *system;
-    uint64_t system_size;
+    uint64_t system_size, system_mapped_size;
     uint64_t space_pages; /* pages of the system slot per member: wake page and tables */
     uint8_t *ram;
     uint64_t ram_size;
@@ -96,6 +98,9 @@ static inline uint64_t hl__system_address(uint64_t page)
 {
     return HL_ABI_SYSTEM_ADDRESS + page * HL__PAGE;
 }
+
+/* Counts of the mappings of a member's RAM, zero at first. */
+uint16_t *hl__vm_mappings(const hl__vm *vm, uint32_t member);
 
 /* vcpu.c */
 hl_status hl__vcpu_new(hl__vm *vm, hl_error *err);

@@ -270,11 +270,12 @@ static void plan_scatter(struct hostile_guest *guest, struct hl_abi_call *call)
 {
     struct hl_abi_edit edits[HL_ABI_EDITS_MAX];
     uint64_t start = HL_ABI_USER_START + (choices_below(guest->choices, 64) << 30);
+    uint64_t stride = choices_once_in(guest->choices, 2) ? HL__LARGE_PAGE : UINT64_C(1) << 39;
     uint64_t free_offset =
         guest_word(guest, HL_ABI_BOOT_ADDRESS + offsetof(struct hl_abi_boot, ram_free_offset));
     uint64_t count = 1 + choices_below(guest->choices, HL_ABI_EDITS_MAX);
     for (uint64_t i = 0; i < count; i++)
-        edits[i] = (struct hl_abi_edit){start + i * HL__LARGE_PAGE, 1, free_offset + i * HL__PAGE,
+        edits[i] = (struct hl_abi_edit){start + i * stride, 1, free_offset + i * HL__PAGE,
                                         HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE};
     guest_write(guest, MESSAGE_ADDRESS, edits, count * sizeof *edits);
     call->arg[0] = MESSAGE_ADDRESS;
@@ -344,6 +345,12 @@ static void plan_op(struct hostile_guest *guest, uint32_t op, struct hl_abi_call
     case HL_ABI_OP_REFUSE:
         plan_refuse(guest, call);
         break;
+    case HL_ABI_OP_TIMER:
+        call->arg[0] =
+            choices_once_in(choices, 4) ? choices_word(choices) : choices_below(choices, 3000000);
+        call->arg[1] =
+            choices_once_in(choices, 2) ? choices_word(choices) : choices_below(choices, 3000000);
+        break;
     default:
         call->arg[0] = choices_once_in(choices, 32) ? 9 : HL_ABI_VERSION_MIN;
         call->arg[1] = HL_ABI_VERSION_MAX;
@@ -354,10 +361,10 @@ static void plan_op(struct hostile_guest *guest, uint32_t op, struct hl_abi_call
 static uint32_t any_op(struct hostile_guest *guest)
 {
     static const uint8_t ops[] = {
-        HL_ABI_OP_REST,      HL_ABI_OP_HOST_CALL, HL_ABI_OP_HOST_CALL, HL_ABI_OP_EDIT,
-        HL_ABI_OP_EDIT,      HL_ABI_OP_EDIT,      HL_ABI_OP_WRITE,     HL_ABI_OP_WRITE,
-        HL_ABI_OP_READ,      HL_ABI_OP_READ,      HL_ABI_OP_LOG,       HL_ABI_OP_WAIT,
-        HL_ABI_OP_HOST_CALL, HL_ABI_OP_REST,      HL_ABI_OP_REST,      HL_ABI_OP_REST,
+        HL_ABI_OP_REST, HL_ABI_OP_HOST_CALL, HL_ABI_OP_HOST_CALL, HL_ABI_OP_EDIT, HL_ABI_OP_EDIT,
+        HL_ABI_OP_EDIT, HL_ABI_OP_WRITE,     HL_ABI_OP_WRITE,     HL_ABI_OP_READ, HL_ABI_OP_READ,
+        HL_ABI_OP_LOG,  HL_ABI_OP_WAIT,      HL_ABI_OP_HOST_CALL, HL_ABI_OP_REST, HL_ABI_OP_REST,
+        HL_ABI_OP_REST, HL_ABI_OP_TIMER,
     };
     static const uint8_t rare[] = {HL_ABI_OP_EXIT, HL_ABI_OP_REFUSE, HL_ABI_OP_EXPORT,
                                    HL_ABI_OP_HELLO};

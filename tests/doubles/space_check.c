@@ -6,11 +6,14 @@
 
 #include "vm/x86_64/tables.h"
 
+#include <stdlib.h>
+
 struct check {
     const hl__space *space;
     const char *wrong;
-    uint64_t counted; /* RAM and transfer leaves */
-    uint64_t tables;  /* tables of the space that are linked */
+    uint64_t counted;   /* RAM and transfer pages */
+    uint16_t *mappings; /* of each page of RAM */
+    uint64_t tables;    /* tables of the space that are linked */
 };
 
 struct leaf {
@@ -32,17 +35,21 @@ static bool leaf_within(const struct leaf *leaf, uint64_t start, uint64_t end)
 static bool leaf_is_program_area(const struct leaf *leaf)
 {
     return leaf_within(leaf, HL_ABI_USER_START, HL_ABI_USER_END) ||
-           leaf_within(leaf, HL_ABI_HEAP_ADDRESS, HL_ABI_HEAP_END);
+           leaf_within(leaf, HL_ABI_HEAP_ADDRESS, HL_ABI_HEAP_END) ||
+           leaf_within(leaf, HL_ABI_POOL_ADDRESS, HL_ABI_POOL_END);
 }
 
-/* Below the free part of RAM lie the shim's data, the mailbox and the boot block, each at its one address. */
+/* Below the free part of RAM lie the shim's data, the mailbox, output and the boot block, each at its one address. */
 static bool check_reserved_ram(const hl__space *space, const struct leaf *leaf, uint64_t offset)
 {
     uint64_t mailbox = space->vm->shim->data_memory_size, boot = hl__space_boot_offset(space);
+    uint64_t output = hl__space_output_offset(space);
     if (offset < mailbox)
         return leaf->address == HL_ABI_SHIM_DATA_ADDRESS + offset;
-    if (offset < boot)
+    if (offset < output)
         return leaf->address == HL_ABI_MAILBOX_ADDRESS + (offset - mailbox);
+    if (offset < boot)
+        return leaf->address == HL_ABI_OUTPUT_ADDRESS + (offset - output);
     return leaf->address == HL_ABI_BOOT_ADDRESS + (offset - boot);
 }
 
@@ -50,7 +57,9 @@ static void check_ram(struct check *check, const struct leaf *leaf)
 {
     const hl__space *space = check->space;
     uint64_t offset = leaf->gpa - space->ram_gpa;
-    check->counted++;
+    uint16_t *mappings = &check->mappings[offset / HL__PAGE];
+    check->counted += *mappings == 0;
+    *mappings += *mappings < HL__MAPPINGS_MAX;
     if (!hl__bitmap_get(space->touched, offset / HL__PAGE))
         check_fail(check, "RAM is mapped that is not noted as touched");
     if (offset < space->ram_free_offset) {
@@ -185,18 +194,36 @@ static uint32_t count_bits(const uint64_t *bitmap, uint64_t bits)
     return count;
 }
 
+static void check_counts(struct check *check)
+{
+    const hl__space *space = check->space;
+    uint64_t pages = space->ram_size / HL__PAGE;
+    size_t size = pages * sizeof *check->mappings;
+    if (!space->mappings_saturated && (memcmp(check->mappings, space->mappings, size) != 0 ||
+                                       check->counted != space->mapped_pages))
+        check_fail(check, "the count of mapped pages is wrong");
+    for (uint64_t page = 0; page < pages; page++)
+        if (check->mappings[page] && !space->mappings[page])
+            check_fail(check, "a page is mapped that does not count");
+    if (check->counted > space->mapped_pages)
+        check_fail(check, "more pages are mapped than are counted");
+    if (space->mapped_pages > pages)
+        check_fail(check, "more pages are mapped than the memory limit allows");
+}
+
 const char *space_check(const hl__space *space)
 {
-    struct check check = {.space = space};
+    struct check check = {.space = space,
+                          .mappings = calloc(space->ram_size / HL__PAGE, sizeof(uint16_t))};
+    if (!check.mappings)
+        return "no memory for a check";
     const struct leaf all = {.user = true, .write = true, .execute = true};
     check_level(&check, space->tables_gpa, 4, all);
-    if (check.counted != space->mapped_pages)
-        check_fail(&check, "the count of mapped pages is wrong");
-    if (space->mapped_pages > space->ram_size / HL__PAGE)
-        check_fail(&check, "more pages are mapped than the memory limit allows");
+    check_counts(&check);
     if (space->table_count > space->tables_max || check.tables > space->table_count)
         check_fail(&check, "the count of tables is wrong");
     if (count_bits(space->tables_stale, space->tables_max) != space->stale_count)
         check_fail(&check, "the count of stale tables is wrong");
+    free(check.mappings);
     return check.wrong;
 }

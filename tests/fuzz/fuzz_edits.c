@@ -61,8 +61,9 @@ struct fuzz {
 static uint64_t fuzz_address(struct choices *choices)
 {
     static const uint64_t odd[] = {
-        HL_ABI_USER_END,          HL_ABI_HEAP_END,         0,
-        HL_ABI_SHIM_DATA_ADDRESS, HL_ABI_TRANSFER_ADDRESS, HL_ABI_SYSTEM_ADDRESS,
+        HL_ABI_USER_END,          HL_ABI_HEAP_END,       0,
+        HL_ABI_SHIM_DATA_ADDRESS, HL_ABI_OUTPUT_ADDRESS, HL_ABI_TRANSFER_ADDRESS,
+        HL_ABI_SYSTEM_ADDRESS,    HL_ABI_POOL_ADDRESS,   HL_ABI_POOL_END,
     };
     uint64_t scale = choices_below(choices, 4); /* neighbours, or pages under other tables */
     uint64_t pages = choices_below(choices, 64) << (9 * scale);
@@ -75,6 +76,10 @@ static uint64_t fuzz_address(struct choices *choices)
     case 3:
     case 4:
         return HL_ABI_HEAP_ADDRESS + pages % 0x3f000 * HL__PAGE;
+    case 5:
+    case 6:
+    case 7:
+        return HL_ABI_POOL_ADDRESS + pages * HL__PAGE;
     default:
         return HL_ABI_USER_START + pages * HL__PAGE;
     }

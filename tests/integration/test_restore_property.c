@@ -470,7 +470,9 @@ static hl_status run_leave(void)
 
 static hl_status run_violation(void)
 {
-    return call("raw_out", ARGUMENTS(hl_value_u64(random_below(20))), NULL);
+    uint64_t op = random_below(20);
+    world.rests_oddly |= op == HL_ABI_OP_REST;
+    return call("raw_out", ARGUMENTS(hl_value_u64(op)), NULL);
 }
 
 static hl_status run_timeout(void)
@@ -716,18 +718,22 @@ static void a_large_working_set_is_taken_back(void **state)
 static void snapshots_of_another_layout(void **state)
 {
     (void)state;
-    enum { FAR = 30 };
+    enum { FAR = 50 };
+    const uint64_t stride = UINT64_C(1) << 39;
     const hl_sandbox_options narrow =
         FIXTURE_OPTIONS(.memory_size = MEMORY_SIZE, .request_size_max = 4096);
-    const hl_value far[] = {hl_value_u64(FAR_ADDRESS), hl_value_u64(FAR_STRIDE), hl_value_u64(FAR),
-                            hl_value_i32(LINUX_PROT_READ | LINUX_PROT_WRITE)};
+    /* Each page under three tables of its own. */
+    hl_value far[] = {hl_value_u64(FAR_ADDRESS), hl_value_u64(stride), hl_value_u64(FAR),
+                      hl_value_i32(LINUX_PROT_READ | LINUX_PROT_WRITE)};
     hl_snapshot *few, *many;
     hl_sandbox *wide = world.sandbox, *small, *none;
     assert_status(HL_OK, hl_sandbox_new(world.program, &narrow, &small, &fixture_error));
     assert_status(HL_OK, hl_sandbox_snapshot(small, &few, &fixture_error));
     /* The random runs may have left no memory. */
     assert_status(HL_OK, hl_sandbox_restore(wide, few, &fixture_error));
-    assert_int_equal(fixture_call_u64(wide, "map", far, 4), (1 << FAR) - 1);
+    assert_int_equal(fixture_call_u64(wide, "map", far, 4), (UINT64_C(1) << FAR) - 1);
+    far[0] = hl_value_u64(FAR_ADDRESS + FAR * stride);
+    assert_int_equal(fixture_call_u64(wide, "map", far, 4), (UINT64_C(1) << FAR) - 1);
     assert_status(HL_OK, hl_sandbox_snapshot(wide, &many, &fixture_error));
     assert_true(many->table_count > small->space->tables_max);
     assert_status(HL_INCOMPATIBLE_SNAPSHOT, hl_sandbox_restore(small, many, &fixture_error));

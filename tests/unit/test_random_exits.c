@@ -82,7 +82,7 @@ static void expect_exits(void)
                                         "interrupted", "shutdown", "halt", "failed"};
     static const char *const ops[] = {NULL,     "rest",  "export", "host call", "exit",
                                       "edit",   "write", "read",   "log",       "sleep",
-                                      "refuse", "hello", "unknown"};
+                                      "refuse", "hello", "timer",  "unknown"};
     for (size_t i = 1; i < sizeof kinds / sizeof *kinds; i++)
         expect("exit:", kinds[i], play.guest.kinds[i]);
     for (size_t i = 1; i < sizeof ops / sizeof *ops; i++)

@@ -90,20 +90,96 @@ static void test_keep_changes_memory_of_the_same_batch(void **state)
     assert_sound(space);
 }
 
-static void test_memory_in_the_program_s_place_counts(void **state)
+static struct hl_abi_edit ram(uint64_t address, const hl__space *space, uint64_t page,
+                              uint64_t count)
+{
+    return (struct hl_abi_edit){address, count, space->ram_free_offset + page * HL__PAGE,
+                                HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_READ};
+}
+
+/* A page counts once, however often it is mapped, and until its last mapping goes. */
+static void test_memory_counts_once(void **state)
 {
     hl__space *space = *state;
+    uint64_t before = space->mapped_pages;
+    const struct hl_abi_edit batch[] = {
+        edit(ADDRESS, HL_ABI_SOURCE_PROGRAM, 0, HL_ABI_RIGHT_READ), ram(ADDRESS, space, 3, 1),
+        ram(ADDRESS + 5 * HL__PAGE, space, 3, 2), ram(HL_ABI_POOL_ADDRESS, space, 0, 10)};
+    const struct hl_abi_edit drop[] = {edit(ADDRESS, HL_ABI_SOURCE_NONE, 0, 0),
+                                       {HL_ABI_POOL_ADDRESS, 10, 0, HL_ABI_SOURCE_NONE, 0},
+                                       {ADDRESS + 5 * HL__PAGE, 2, 0, HL_ABI_SOURCE_NONE, 0}};
+    assert_int_equal(hl__space_edit(space, batch, 4), 0);
+    assert_int_equal(space->mapped_pages, before + 10);
+    assert_sound(space);
+    assert_int_equal(hl__space_edit(space, drop, 1), 0);
+    assert_int_equal(space->mapped_pages, before + 10);
+    assert_int_equal(hl__space_edit(space, drop + 1, 1), 0);
+    assert_int_equal(space->mapped_pages, before + 2);
+    assert_sound(space);
+    assert_int_equal(hl__space_edit(space, drop + 2, 1), 0);
+    assert_int_equal(space->mapped_pages, before);
+    assert_sound(space);
+}
+
+/* Transfer memory and RAM share the limit, to the page. */
+static void test_memory_beside_transfer_memory_is_limited(void **state)
+{
+    hl__space *space = *state;
+    assert_int_equal(hl__vm_transfer_add(space->vm, NULL), HL_OK);
+    assert_true(hl__space_transfer_grow(space, 1 << 20));
     uint64_t all = space->ram_size / HL__PAGE, rest = all - space->mapped_pages;
-    struct hl_abi_edit batch[] = {edit(ADDRESS, HL_ABI_SOURCE_PROGRAM, 0, HL_ABI_RIGHT_READ),
-                                  {ADDRESS + HL__LARGE_PAGE, rest - 100, space->ram_free_offset,
-                                   HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_READ},
-                                  {ADDRESS + 16 * HL__LARGE_PAGE, 100, space->ram_free_offset,
-                                   HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_READ}};
+    /* Twice the same pages, and pages that replace others. */
+    struct hl_abi_edit batch[] = {ram(ADDRESS, space, 0, rest),
+                                  ram(ADDRESS + 16 * HL__LARGE_PAGE, space, 0, rest),
+                                  ram(HL_ABI_POOL_ADDRESS, space, 0, rest)};
     assert_int_equal(hl__space_edit(space, batch, 3), 0);
     assert_int_equal(space->mapped_pages, all);
-    batch[0] = edit(ADDRESS, HL_ABI_SOURCE_RAM, space->ram_free_offset, HL_ABI_RIGHT_READ);
+    assert_sound(space);
+    batch[0] = ram(ADDRESS + 32 * HL__LARGE_PAGE, space, rest, 1);
     assert_int_equal(hl__space_edit(space, batch, 1), -ENOMEM);
     assert_int_equal(space->mapped_pages, all);
+    batch[0] = ram(ADDRESS + 32 * HL__LARGE_PAGE, space, rest - 1, 1);
+    assert_int_equal(hl__space_edit(space, batch, 1), 0);
+    assert_false(hl__space_transfer_grow(space, (1 << 20) + 1));
+    assert_sound(space);
+}
+
+/* Loses count of a page, which then counts for good, until the tables are loaded. */
+static void test_countless_mappings(void **state)
+{
+    hl__space *space = *state;
+    uint64_t before = space->mapped_pages, page = space->ram_free_offset / HL__PAGE;
+    void *saved = malloc(space->table_count * HL__PAGE);
+    uint32_t saved_count = space->table_count;
+    assert_non_null(saved);
+    hl__space_tables_save(space, saved);
+    const struct hl_abi_edit one = ram(ADDRESS, space, 0, 1);
+    space->mappings[page] = HL__MAPPINGS_MAX - 1;
+    space->mapped_pages++; /* as if it had been mapped elsewhere */
+    assert_int_equal(hl__space_edit(space, &one, 1), 0);
+    assert_true(space->mappings_saturated);
+    const struct hl_abi_edit drop = edit(ADDRESS, HL_ABI_SOURCE_NONE, 0, 0);
+    assert_int_equal(hl__space_edit(space, &drop, 1), 0);
+    assert_int_equal(space->mapped_pages, before + 1);
+    hl__space_tables_load(space, saved, saved_count, space->tables_gpa, space->ram_gpa,
+                          space->tables_gpa - HL__PAGE, space->tables_edited);
+    assert_int_equal(space->mapped_pages, before);
+    assert_false(space->mappings_saturated);
+    assert_sound(space);
+    free(saved);
+}
+
+static void test_edits_beside_the_pool_are_refused(void **state)
+{
+    hl__space *space = *state;
+    static const uint64_t refused[] = {HL_ABI_POOL_ADDRESS - HL__PAGE, HL_ABI_POOL_END - HL__PAGE,
+                                       HL_ABI_OUTPUT_ADDRESS, HL_ABI_ROOT_ADDRESS};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const struct hl_abi_edit one = ram(refused[i], space, 0, 2);
+        assert_int_equal(hl__space_edit(space, &one, 1), -EINVAL);
+    }
+    const struct hl_abi_edit last = ram(HL_ABI_POOL_END - 2 * HL__PAGE, space, 0, 2);
+    assert_int_equal(hl__space_edit(space, &last, 1), 0);
     assert_sound(space);
 }
 
@@ -151,7 +227,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SPACE_TEST(test_keep_does_not_make_the_program_writable),
         SPACE_TEST(test_keep_changes_memory_of_the_same_batch),
-        SPACE_TEST(test_memory_in_the_program_s_place_counts),
+        SPACE_TEST(test_memory_counts_once),
+        SPACE_TEST(test_memory_beside_transfer_memory_is_limited),
+        SPACE_TEST(test_countless_mappings),
+        SPACE_TEST(test_edits_beside_the_pool_are_refused),
         SPACE_TEST(test_transfer_memory_without_tables_leaves_nothing),
         SPACE_TEST(test_addresses_of_the_other_half_are_not_aliases),
     };

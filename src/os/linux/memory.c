@@ -118,6 +118,12 @@ void hl__os_memory_populate(void *address, size_t size)
     madvise((void *)start, size + ((uintptr_t)address - start), MADV_POPULATE_WRITE);
 }
 
+void hl__os_memory_scattered(void *address, size_t size)
+{
+    if (size >= LARGE_PAGE)
+        madvise(address, size, MADV_NOHUGEPAGE);
+}
+
 void hl__os_memory_zero(void *address, size_t size)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -177,6 +177,11 @@ void hl__os_memory_populate(void *address, size_t size)
         bytes[at] = bytes[at];
 }
 
+void hl__os_memory_scattered(void *address, size_t size)
+{
+    (void)address, (void)size;
+}
+
 void hl__os_memory_zero(void *address, size_t size)
 {
     memset(address, 0, size);

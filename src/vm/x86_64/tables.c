@@ -57,11 +57,35 @@ uint64_t *hl__tables_make(hl__space *space, uint64_t address, int level, uint32_
     return &hl__table_entries(space, *table)[table_index(address, level)];
 }
 
-static bool counts_as_memory(const hl__space *space, uint64_t entry)
+void hl__space_ram_mapped(hl__space *space, uint64_t page)
+{
+    uint16_t *count = &space->mappings[page];
+    space->mapped_pages += *count == 0;
+    *count += *count < HL__MAPPINGS_MAX;
+    space->mappings_saturated |= *count == HL__MAPPINGS_MAX;
+}
+
+void hl__space_ram_unmapped(hl__space *space, uint64_t page)
+{
+    uint16_t *count = &space->mappings[page];
+    *count -= *count < HL__MAPPINGS_MAX;
+    space->mapped_pages -= *count == 0;
+}
+
+/* Counts a leaf as mapped, or as no longer mapped, if it is RAM or transfer memory. */
+static void count_leaf(hl__space *space, uint64_t entry, bool mapped)
 {
     uint64_t gpa = entry & HL__PTE_ADDRESS;
-    return (entry & HL__PTE_PRESENT) &&
-           (hl__space_owns_ram(space, gpa) || hl__space_owns_transfer(space, gpa));
+    if (!(entry & HL__PTE_PRESENT))
+        return;
+    if (hl__space_owns_transfer(space, gpa))
+        space->mapped_pages += mapped ? 1 : UINT64_MAX;
+    else if (!hl__space_owns_ram(space, gpa))
+        return;
+    else if (mapped)
+        hl__space_ram_mapped(space, (gpa - space->ram_gpa) / HL__PAGE);
+    else
+        hl__space_ram_unmapped(space, (gpa - space->ram_gpa) / HL__PAGE);
 }
 
 /* Whether something that the old entry allowed is forbidden, or lies elsewhere, with the new one.
@@ -79,8 +103,10 @@ void hl__tables_set(hl__space *space, uint32_t table, uint64_t *entry, uint64_t 
     uint64_t old = *entry;
     if (old == value)
         return;
-    space->mapped_pages -= counts_as_memory(space, old);
-    space->mapped_pages += counts_as_memory(space, value);
+    if ((old ^ value) & (HL__PTE_ADDRESS | HL__PTE_PRESENT)) {
+        count_leaf(space, value, true);
+        count_leaf(space, old, false);
+    }
     __atomic_store_n(entry, value, __ATOMIC_RELAXED);
     hl__bitmap_set(space->tables_edited, table);
     if (takes_away(old, value))
@@ -191,6 +217,17 @@ static void table_load(hl__space *space, uint32_t table, const uint64_t *saved,
         hl__tables_set(space, table, &entries[i], saved ? relocate(from, saved[i]) : 0);
 }
 
+/* Counts anew what was lost count of. */
+static void count_all(hl__space *space)
+{
+    memset(space->mappings, 0, space->ram_size / HL__PAGE * sizeof *space->mappings);
+    space->mappings_saturated = false;
+    space->mapped_pages = 0;
+    for (uint32_t table = 0; table < space->table_count; table++)
+        for (unsigned i = 0; i < HL__TABLE_ENTRIES; i++)
+            count_leaf(space, hl__table_entries(space, table)[i], true);
+}
+
 void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_count,
                            uint64_t saved_tables_gpa, uint64_t saved_ram_gpa,
                            uint64_t saved_wake_gpa, const uint64_t *edited)
@@ -211,5 +248,7 @@ void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_c
             hl__space_table_stale(space, table);
     }
     space->table_count = saved_count;
+    if (space->mappings_saturated)
+        count_all(space);
     memset(space->tables_edited, 0, hl__bitmap_words(space->tables_max) * sizeof(uint64_t));
 }

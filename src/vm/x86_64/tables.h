@@ -36,6 +36,9 @@ void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count,
 /* Whether a guest-physical address lies in the space's RAM or transfer memory. */
 bool hl__space_owns_ram(const hl__space *space, uint64_t gpa);
 bool hl__space_owns_transfer(const hl__space *space, uint64_t gpa);
+/* One more, or one less, mapping of a page of RAM. */
+void hl__space_ram_mapped(hl__space *space, uint64_t page);
+void hl__space_ram_unmapped(hl__space *space, uint64_t page);
 uint64_t hl__space_transfer_gpa(const hl__space *space);
 
 #endif
