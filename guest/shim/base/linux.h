@@ -115,6 +115,7 @@ enum {
     SIGKILL = 9,
     SIGSEGV = 11,
     SIGPIPE = 13,
+    SIGALRM = 14,
     SIGCHLD = 17,
     SIGCONT = 18,
     SIGSTOP = 19,
@@ -122,6 +123,8 @@ enum {
     SIGTTIN = 21,
     SIGTTOU = 22,
     SIGURG = 23,
+    SIGVTALRM = 26,
+    SIGPROF = 27,
     SIGWINCH = 28,
     SIGNAL_COUNT = 64
 };
@@ -129,13 +132,14 @@ enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
 #define SA_SIGINFO 4ull
 #define SA_RESTORER 0x04000000ull
 #define SA_ONSTACK 0x08000000ull
+#define SA_RESTART 0x10000000ull
 #define SA_NODEFER 0x40000000ull
 #define SA_RESETHAND 0x80000000ull
 #define SS_ONSTACK 1u
 #define SS_DISABLE 2u
 #define SS_AUTODISARM 0x80000000u
 #define MINSIGSTKSZ 2048u
-enum { SI_USER = 0, SI_TKILL = -6, SI_KERNEL = 0x80 };
+enum { SI_USER = 0, SI_TIMER = -2, SI_TKILL = -6, SI_KERNEL = 0x80 };
 enum {
     ILL_ILLOPN = 2,
     FPE_INTDIV = 1,
@@ -167,6 +171,10 @@ struct linux_siginfo {
             uint32_t uid;
         } sender;
         uint64_t address;
+        struct {
+            int32_t id, overrun;
+            uint64_t value;
+        } timer;
         uint8_t reserved[112];
     };
 };

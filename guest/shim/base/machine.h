@@ -63,6 +63,19 @@ static inline void hl__xsave(void *area, uint64_t components)
                      : "memory");
 }
 
+static inline void hl__xrstor(const void *area, uint64_t components)
+{
+    __asm__ volatile("xrstor64 (%0)"
+                     :
+                     : "r"(area), "a"((uint32_t)components), "d"((uint32_t)(components >> 32))
+                     : "memory");
+}
+
+static inline void hl__fxrstor(const void *area)
+{
+    __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
 static inline void hl__fxsave(void *area)
 {
     __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");

@@ -13,6 +13,7 @@
 #define OP_LOG 8
 #define DOOR_OPS 0x10e /* bits REST, EXPORT, HOST_CALL, LOG */
 #define EINVAL 22
+#define FLAGS_JUMP 0x202 /* what a program's flags are after a rewritten system call */
 
     .section .image_head, "a"
     .long 0x494c4831, 1
@@ -27,6 +28,14 @@
     .quad hl__syscall_stub
     .quad shim_guard_offset
     .quad 0, 0, 0, 0, 0
+
+/* HL_ABI_SYSCALL_JUMP, right behind the head: a rewritten system call. r11 is the address to return to;
+ * rcx is free. The flags are not the program's to keep. */
+    .globl hl__syscall_jump
+hl__syscall_jump:
+    mov %r11, %rcx
+    mov $FLAGS_JUMP, %r11d
+    jmp hl__syscall_direct
 
     .section .hot, "aw", @nobits
     .balign 64
@@ -122,17 +131,28 @@ hl__syscall_direct:
     lea hl__syscall_stack_top(%rip), %rsp
     xor %ebp, %ebp
     cld
-    lea hl__hot + HOT_SYSCALL(%rip), %rdi
     call hl__syscall_enter
     RESUME hl__hot + HOT_SYSCALL
 
-/* The host reflects an exception; it lies in the mailbox. */
+/* The host reflects an exception or a tick; it lies in the mailbox. One that interrupted the program is
+ * handled like a system call, one in the shim's own text on a stack of its own. */
     .globl hl__fault
 hl__fault:
-    lea hl__fault_stack_top(%rip), %rsp
     xor %ebp, %ebp
     cld
-    call hl__fault_enter
+    movabs $HL_ABI_MAILBOX_ADDRESS, %rax
+    mov MAILBOX_FAULT_RIP(%rax), %rax
+    lea shim_text_start(%rip), %rcx
+    lea shim_text_end(%rip), %rdx
+    sub %rcx, %rax
+    sub %rcx, %rdx
+    cmp %rdx, %rax
+    jb 1f
+    lea hl__syscall_stack_top(%rip), %rsp
+    call hl__fault_in_program
+    RESUME hl__hot + HOT_SYSCALL
+1:  lea hl__fault_stack_top(%rip), %rsp
+    call hl__fault_in_shim
     RESUME hl__interrupted + FAULT_REGISTERS
 
 /*
@@ -170,6 +190,8 @@ hl__door_call:
     mov %rax, hl__hot + HOT_REST_GS_BASE(%rip)
     stmxcsr hl__hot + HOT_REST_MXCSR(%rip)
     fnstcw hl__hot + HOT_REST_X87_CONTROL(%rip)
+    movq $-1, hl__hot + HOT_TICK(%rip) /* a rest ends the ticks */
+    movq $0, hl__hot + HOT_TICK_PERIOD(%rip)
 2:  mov %edi, %eax
     mov $HL_ABI_CALL_PORT, %edx
     out %eax, %dx

@@ -6,6 +6,7 @@
 #include "memory/memory.h"
 #include "signal/signal.h"
 #include "entry/state.h"
+#include "thread/thread.h"
 
 enum {
     VECTOR_DIVIDE = 0,
@@ -22,7 +23,6 @@ enum {
 #define FLAG_TRAP 0x100ull
 
 struct hl_abi_fault hl__interrupted;
-static bool busy; /* an exception is being handled: another one would be the shim's own */
 
 extern const char shim_text_start[], shim_text_end[];
 
@@ -95,42 +95,23 @@ static bool in_range(uint64_t rip, const char *start, const char *end)
     return rip >= (uint64_t)start && rip < (uint64_t)end;
 }
 
+static enum hl__fault_result page_fault(const struct hl_abi_fault *fault)
+{
+    enum hl__fault_result result =
+        hl__memory_fault(fault->address, fault->error_code, fault->registers.rip);
+
+    if (result == HL__FAULT_NO_MEMORY)
+        hl__host_refuse(HL_ABI_REFUSAL_MEMORY,
+                        "out of memory: a page that was touched first could not be backed");
+    return result;
+}
+
 /* In the shim's own text only an access to the program's memory may fail. */
-static void fault_in_shim(struct hl_abi_fault *fault)
+void hl__fault_in_shim(void)
 {
-    struct hl_abi_registers *registers = &fault->registers;
+    static bool busy; /* another one meanwhile would be a fault of the handling itself */
+    struct hl_abi_registers *registers = &hl__interrupted.registers;
 
-    if (in_range(registers->rip, hl__access_start, hl__access_end))
-        registers->rip = (uint64_t)hl__access_failed;
-    else if (fault->vector == VECTOR_DEBUG)
-        registers->rflags &= ~FLAG_TRAP; /* the program steps itself; it goes on without */
-    else
-        hl__host_exit(0, SIGSEGV, fault);
-}
-
-static void fault_handle(struct hl_abi_fault *fault)
-{
-    enum hl__fault_result result = HL__FAULT_UNMAPPED;
-    struct linux_siginfo info;
-
-    if (fault->vector == VECTOR_PAGE) {
-        result = hl__memory_fault(fault->address, fault->error_code, fault->registers.rip);
-        if (result == HL__FAULT_RESOLVED)
-            return;
-        if (result == HL__FAULT_NO_MEMORY)
-            hl__host_refuse(HL_ABI_REFUSAL_MEMORY,
-                            "out of memory: a page that was touched first could not be backed");
-    }
-    if (in_range(fault->registers.rip, shim_text_start, shim_text_end)) {
-        fault_in_shim(fault);
-        return;
-    }
-    info = signal_of(fault, result);
-    hl__signal_fault(fault, &info);
-}
-
-void hl__fault_enter(void)
-{
     if (busy) {
         struct hl_abi_fault nested = HL__MAILBOX->fault;
 
@@ -138,6 +119,35 @@ void hl__fault_enter(void)
     }
     busy = true;
     hl__interrupted = HL__MAILBOX->fault;
-    fault_handle(&hl__interrupted);
+    if (hl__interrupted.vector != VECTOR_PAGE ||
+        page_fault(&hl__interrupted) != HL__FAULT_RESOLVED) {
+        if (in_range(registers->rip, hl__access_start, hl__access_end))
+            registers->rip = (uint64_t)hl__access_failed;
+        else if (hl__interrupted.vector == VECTOR_DEBUG)
+            registers->rflags &= ~FLAG_TRAP; /* the program steps itself; it goes on without */
+        else
+            hl__host_exit(0, SIGSEGV, &hl__interrupted);
+    }
     busy = false;
+}
+
+void hl__fault_in_program(void)
+{
+    struct hl_abi_fault fault = HL__MAILBOX->fault;
+    enum hl__fault_result result = HL__FAULT_UNMAPPED;
+    struct linux_siginfo info;
+
+    hl__hot.syscall = fault.registers;
+    if (fault.vector == HL_ABI_VECTOR_TICK) {
+        hl__schedule_tick();
+    } else {
+        if (fault.vector == VECTOR_PAGE)
+            result = page_fault(&fault);
+        if (result != HL__FAULT_RESOLVED) {
+            info = signal_of(&fault, result);
+            hl__signal_fault(&fault, &info);
+        }
+    }
+    if (hl__schedule_needed())
+        hl__schedule();
 }

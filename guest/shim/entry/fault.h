@@ -1,9 +1,10 @@
-/* Exceptions that the host reflects. */
+/* Exceptions and ticks that the host reflects. Called by entry.S. */
 #ifndef HL_SHIM_FAULT_H
 #define HL_SHIM_FAULT_H
 
-/* Called by entry.S; what hl__interrupted.registers say when it returns is where the program
- * continues. */
-void hl__fault_enter(void);
+/* One that interrupted the shim: goes on at hl__interrupted.registers. */
+void hl__fault_in_shim(void);
+/* One that interrupted the program: goes on at hl__hot.syscall. */
+void hl__fault_in_program(void);
 
 #endif

@@ -41,6 +41,8 @@
 #define HOT_REST_MXCSR (HOT_REST + 72)
 #define HOT_REST_X87_CONTROL (HOT_REST + 76)
 #define HOT_XCR0 (HOT_REST + 80)
+#define HOT_TICK (HOT_XCR0 + 8)
+#define HOT_TICK_PERIOD (HOT_XCR0 + 16)
 
 /* struct hl_abi_mailbox */
 #define MAILBOX_ARG0 0
@@ -51,6 +53,7 @@
 
 /* struct hl_abi_fault */
 #define FAULT_REGISTERS 16
+#define MAILBOX_FAULT_RIP (80 + FAULT_REGISTERS + REGS_RIP)
 
 #ifndef __ASSEMBLER__
 #include "hyperlight/abi/hypercall.h"
@@ -71,9 +74,6 @@ struct hl__rest_state {
 struct hl__clock_state {
     uint64_t generation;
     uint64_t last_ns; /* what the monotonic clock showed last within that generation */
-    uint64_t start_ns;
-    uint64_t slept_ns;
-    uint64_t cpu_ns; /* CPU time of earlier generations */
 };
 
 struct hl__random_state {
@@ -86,6 +86,9 @@ struct hl__hot {
     struct hl_abi_registers syscall; /* the program's registers while it is in a system call */
     struct hl__rest_state rest;
     uint64_t xcr0; /* 0: no XSAVE, use FXSAVE */
+    /* When the host's next tick is expected, UINT64_MAX: none; how often it comes then, 0: once. */
+    uint64_t tick_ns, tick_period_ns;
+    bool attention; /* something happened that concerns the scheduler */
     struct hl__clock_state clock;
     struct hl__random_state random;
 };
@@ -98,9 +101,13 @@ HL_ABI_ASSERT(offsetof(struct hl__hot, rest) == HOT_REST);
 HL_ABI_ASSERT(offsetof(struct hl__hot, rest.mxcsr) == HOT_REST_MXCSR);
 HL_ABI_ASSERT(offsetof(struct hl__hot, rest.x87_control) == HOT_REST_X87_CONTROL);
 HL_ABI_ASSERT(offsetof(struct hl__hot, xcr0) == HOT_XCR0);
+HL_ABI_ASSERT(offsetof(struct hl__hot, tick_ns) == HOT_TICK);
+HL_ABI_ASSERT(offsetof(struct hl__hot, tick_period_ns) == HOT_TICK_PERIOD);
+HL_ABI_ASSERT(sizeof(struct hl__hot) <= 512);
 HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, call.arg) == MAILBOX_ARG0);
 HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, call.result) == MAILBOX_RESULT);
 HL_ABI_ASSERT(offsetof(struct hl_abi_fault, registers) == FAULT_REGISTERS);
+HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, fault.registers.rip) == MAILBOX_FAULT_RIP);
 
 extern struct hl__hot hl__hot;
 extern struct hl_abi_fault hl__interrupted; /* the fault being handled */

@@ -7,7 +7,7 @@
 #include "entry/syscall_names.h"
 #include "host/host.h"
 #include "memory/memory.h"
-#include "signal/signal.h"
+#include "thread/thread.h"
 
 typedef int64_t hl__syscall_handler(const uint64_t *arg);
 
@@ -54,20 +54,50 @@ static int64_t syscall_unserved(uint64_t number, const uint64_t *arg)
     return -ENOSYS;
 }
 
-void hl__syscall_enter(struct hl_abi_registers *registers)
+static int64_t syscall_call(const struct hl_abi_registers *registers)
 {
     uint64_t arg[6] = {registers->rdi, registers->rsi, registers->rdx,
                        registers->r10, registers->r8,  registers->r9};
     uint64_t number = registers->rax;
-    int64_t result;
 
     if (number < COUNT(handlers) && handlers[number])
-        result = handlers[number](arg);
-    else
-        result = syscall_unserved(number, arg);
+        return handlers[number](arg);
+    return syscall_unserved(number, arg);
+}
+
+void hl__syscall_forget(struct hl__thread *thread)
+{
+    thread->in_syscall = false;
+    thread->wait = (struct hl__wait){0};
+    if (thread->signals.mask_is_saved) {
+        thread->signals.mask = thread->signals.saved_mask;
+        thread->signals.mask_is_saved = false;
+    }
+}
+
+bool hl__syscall_try(struct hl_abi_registers *registers)
+{
+    struct hl__thread *thread = hl__thread;
+    int64_t result = syscall_call(registers);
+
+    if (result == HL__WAITING) {
+        thread->in_syscall = true;
+        return false;
+    }
     registers->rax = (uint64_t)result;
-    if (hl__signal_waiting())
-        hl__signal_deliver_waiting(registers);
+    if (thread->wait.started || thread->signals.mask_is_saved)
+        hl__syscall_forget(thread);
+    return true;
+}
+
+void hl__syscall_enter(void)
+{
+    bool done = hl__syscall_try(&hl__hot.syscall);
+
+    if (!done && hl__signal_pending(hl__thread))
+        hl__wake_thread(hl__thread);
+    if (!done || hl__schedule_needed())
+        hl__schedule();
 }
 
 bool hl__user_range(uint64_t address, uint64_t size)

@@ -19,8 +19,16 @@ HL__SYSCALLS(HL__SYSCALL_DONE, HL__SYSCALL_PARTIAL, HL__SYSCALL_REFUSED)
 #undef HL__SYSCALL_PARTIAL
 #undef HL__SYSCALL_REFUSED
 
-/* Called by entry.S with the program's registers; they hold the result when it returns. */
-void hl__syscall_enter(struct hl_abi_registers *registers);
+struct hl__thread;
+
+/* Called by entry.S when the program's registers are in hl__hot.syscall; returns with those of whoever
+ * runs next. */
+void hl__syscall_enter(void);
+/* Makes the call that the registers say, for the first or the next time. False: the current thread waits
+ * now. */
+bool hl__syscall_try(struct hl_abi_registers *registers);
+/* A call came to its end, or was given up. */
+void hl__syscall_forget(struct hl__thread *thread);
 
 /* io.c */
 bool hl__descriptor_open(int descriptor);

@@ -49,9 +49,14 @@ void hl__host_log(const char *text, size_t size)
     host_call(HL_ABI_OP_LOG, LEVEL_TRACE, (uint64_t)text, size, 1);
 }
 
-void hl__host_sleep(uint64_t duration_ns)
+int64_t hl__host_wait(uint64_t duration_ns, uint64_t events)
 {
-    host_call(HL_ABI_OP_WAIT, duration_ns, 0, 0, 0);
+    return host_call(HL_ABI_OP_WAIT, duration_ns, events, 0, 0);
+}
+
+void hl__host_timer(uint64_t delay_ns, uint64_t period_ns)
+{
+    host_call(HL_ABI_OP_TIMER, delay_ns, period_ns, 0, 0);
 }
 
 _Noreturn void hl__host_exit(uint64_t code, uint64_t signal, const struct hl_abi_fault *fault)

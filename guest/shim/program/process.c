@@ -5,25 +5,42 @@
 #include "base/linux.h"
 #include "base/machine.h"
 #include "memory/memory.h"
+#include "thread/thread.h"
+
+#include <string.h>
 #include "entry/syscall.h"
 
 HL__SYSCALL(exit)
 {
-    hl__host_exit(arg[0] & 0xff, 0, NULL);
+    hl__thread_exit((int)arg[0]);
+    return 0;
 }
 
 HL__SYSCALL(exit_group)
 {
-    hl__host_exit(arg[0] & 0xff, 0, NULL);
-}
-
-HL__SYSCALL(getpid)
-{
-    (void)arg;
-    return HL__PROCESS_ID;
+    hl__process_exit((int)arg[0], 0, NULL);
 }
 
 HL__SYSCALL(gettid)
+{
+    (void)arg;
+    return hl__thread->id;
+}
+
+HL__SYSCALL(sched_yield)
+{
+    (void)arg;
+    hl__schedule_yield();
+    return 0;
+}
+
+HL__SYSCALL(set_tid_address)
+{
+    hl__thread->clear_id_address = arg[0];
+    return hl__thread->id;
+}
+
+HL__SYSCALL(getpid)
 {
     (void)arg;
     return HL__PROCESS_ID;
@@ -75,46 +92,77 @@ HL__SYSCALL(getegid)
     return 0;
 }
 
-HL__SYSCALL(sched_yield)
-{
-    (void)arg;
-    return 0;
-}
-
-HL__SYSCALL(set_tid_address)
-{
-    (void)arg;
-    return HL__PROCESS_ID;
-}
-
-HL__SYSCALL(set_robust_list)
-{
-    enum { HEAD_SIZE = 24 };
-
-    return arg[1] == HEAD_SIZE ? 0 : -EINVAL;
-}
-
 HL__SYSCALL(sched_getaffinity)
 {
     static const uint64_t one_cpu = 1;
 
-    if (arg[0] != 0 && arg[0] != HL__PROCESS_ID)
+    if (arg[0] != 0 && !hl__thread_find((int32_t)arg[0]))
         return -ESRCH;
     if (arg[1] < sizeof one_cpu || arg[1] % sizeof one_cpu)
         return -EINVAL;
     return hl__user_write(arg[2], &one_cpu, sizeof one_cpu) < 0 ? -EFAULT : (int64_t)sizeof one_cpu;
 }
 
+/* Settings that do nothing here but are kept for who asks; anything else is refused. */
+static int64_t prctl_setting(const uint64_t *arg)
+{
+    enum {
+        PR_SET_PDEATHSIG = 1,
+        PR_GET_DUMPABLE = 3,
+        PR_SET_DUMPABLE = 4,
+        PR_GET_KEEPCAPS = 7,
+        PR_SET_KEEPCAPS = 8,
+        PR_GET_SECCOMP = 21,
+        PR_CAPBSET_READ = 23,
+        PR_SET_TIMERSLACK = 29,
+        PR_GET_TIMERSLACK = 30,
+        PR_SET_CHILD_SUBREAPER = 36,
+        PR_SET_NO_NEW_PRIVS = 38,
+        PR_GET_NO_NEW_PRIVS = 39,
+        PR_SET_THP_DISABLE = 41,
+        PR_GET_THP_DISABLE = 42,
+        TIMER_SLACK_NS = 50000
+    };
+
+    switch (arg[0]) {
+    case PR_SET_PDEATHSIG:
+    case PR_SET_DUMPABLE:
+    case PR_SET_KEEPCAPS:
+    case PR_SET_TIMERSLACK:
+    case PR_SET_CHILD_SUBREAPER:
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_SET_THP_DISABLE:
+    case PR_GET_KEEPCAPS:
+    case PR_GET_SECCOMP:
+    case PR_GET_NO_NEW_PRIVS:
+    case PR_GET_THP_DISABLE:
+        return 0;
+    case PR_GET_DUMPABLE:
+    case PR_CAPBSET_READ:
+        return 1;
+    case PR_GET_TIMERSLACK:
+        return TIMER_SLACK_NS;
+    default:
+        return -EINVAL;
+    }
+}
+
 HL__SYSCALL(prctl)
 {
-    enum { PR_SET_NAME = 15, PR_GET_NAME = 16, NAME_SIZE = 16 };
-    static char name[NAME_SIZE] = "guest";
+    enum { PR_SET_NAME = 15, PR_GET_NAME = 16 };
+    char name[HL__THREAD_NAME_SIZE] = {0};
 
-    if (arg[0] == PR_SET_NAME)
-        return hl__user_string(name, arg[1], sizeof name - 1) == -EFAULT ? -EFAULT : 0;
-    if (arg[0] == PR_GET_NAME)
-        return hl__user_write(arg[1], name, sizeof name);
-    return 0;
+    switch (arg[0]) {
+    case PR_SET_NAME:
+        if (hl__user_string(name, arg[1], sizeof name - 1) == -EFAULT)
+            return -EFAULT;
+        memcpy(hl__thread->name, name, sizeof name);
+        return 0;
+    case PR_GET_NAME:
+        return hl__user_write(arg[1], hl__thread->name, sizeof hl__thread->name);
+    default:
+        return prctl_setting(arg);
+    }
 }
 
 HL__SYSCALL(arch_prctl)

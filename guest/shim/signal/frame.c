@@ -9,6 +9,8 @@
 #include "signal/signal.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
+#include "memory/stubs.h"
+#include "thread/thread.h"
 
 #include <string.h>
 
@@ -46,7 +48,26 @@ uint64_t hl__vector_state_size(void)
     return hl__hot.xcr0 ? state_size + sizeof(uint32_t) : state_size;
 }
 
-static void vector_state_save(uint8_t *area)
+void hl__vector_state_save(uint8_t *area)
+{
+    if (hl__hot.xcr0) {
+        memset(area + FX_SIZE, 0, XSAVE_HEADER_SIZE);
+        hl__xsave(area, hl__hot.xcr0);
+    } else {
+        hl__fxsave(area);
+    }
+}
+
+void hl__vector_state_load(const uint8_t *area)
+{
+    if (hl__hot.xcr0)
+        hl__xrstor(area, hl__hot.xcr0);
+    else
+        hl__fxrstor(area);
+}
+
+/* The state on the program's stack, as signal handlers expect it. */
+static void vector_state_push(uint8_t *area)
 {
     struct linux_fx_software software = {.magic1 = FP_XSTATE_MAGIC1,
                                          .extended_size = state_size + 4,
@@ -54,12 +75,9 @@ static void vector_state_save(uint8_t *area)
                                          .state_size = state_size};
     uint32_t magic2 = FP_XSTATE_MAGIC2;
 
-    if (!hl__hot.xcr0) {
-        hl__fxsave(area);
+    hl__vector_state_save(area);
+    if (!hl__hot.xcr0)
         return;
-    }
-    memset(area + FX_SIZE, 0, XSAVE_HEADER_SIZE);
-    hl__xsave(area, hl__hot.xcr0);
     memcpy(area + FX_SOFTWARE_OFFSET, &software, sizeof software);
     memcpy(area + state_size, &magic2, sizeof magic2);
 }
@@ -89,12 +107,20 @@ static bool stack_holds(const struct linux_stack *stack, uint64_t rsp)
 static uint64_t frame_top(const struct hl_abi_registers *registers,
                           const struct linux_sigaction *action)
 {
-    const struct linux_stack *stack = &hl__signals.stack;
+    const struct linux_stack *stack = &hl__thread->signals.stack;
     bool usable = !(stack->flags & SS_DISABLE);
 
     if ((action->flags & SA_ONSTACK) && usable && !stack_holds(stack, registers->rsp))
         return stack->start + stack->size;
     return registers->rsp - RED_ZONE;
+}
+
+/* The mask that holds again when the handler returns. */
+static uint64_t mask_before(void)
+{
+    const struct hl__thread_signals *signals = &hl__thread->signals;
+
+    return signals->mask_is_saved ? signals->saved_mask : signals->mask;
 }
 
 static struct linux_sigcontext context_of(const struct hl_abi_registers *r,
@@ -116,13 +142,13 @@ static struct linux_sigcontext context_of(const struct hl_abi_registers *r,
                                      .rax = r->rax,
                                      .rcx = r->rcx,
                                      .rsp = r->rsp,
-                                     .rip = r->rip,
+                                     .rip = hl__file_address(r->rip),
                                      .rflags = r->rflags,
                                      .cs = USER_CS,
                                      .ss = USER_SS,
                                      .error_code = fault ? fault->error_code : 0,
                                      .trap_number = fault ? fault->vector : 0,
-                                     .old_mask = hl__signals.mask,
+                                     .old_mask = mask_before(),
                                      .cr2 = fault ? fault->address : 0};
 }
 
@@ -134,10 +160,10 @@ static void frame_fill(struct linux_sigframe *frame, uint64_t state,
     frame->restorer = action->restorer;
     frame->context.flags = hl__hot.xcr0 ? CONTEXT_FLAGS : CONTEXT_FLAGS & ~1u;
     frame->context.link = 0;
-    frame->context.stack = hl__signals.stack;
+    frame->context.stack = hl__thread->signals.stack;
     frame->context.machine = context_of(registers, fault);
     frame->context.machine.vector_state = state;
-    frame->context.mask = hl__signals.mask;
+    frame->context.mask = mask_before();
     frame->info = *info;
 }
 
@@ -151,14 +177,14 @@ bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigac
 
     if (top < HL_ABI_USER_START || top > HL_ABI_USER_END || !(action->flags & SA_RESTORER))
         return false;
-    if (stack_holds(&hl__signals.stack, top) && !stack_holds(&hl__signals.stack, address))
+    if (stack_holds(&hl__thread->signals.stack, top) && !stack_holds(&hl__thread->signals.stack, address))
         return false;
     if (!hl__memory_present(address, top - address, HL__ACCESS_WRITE))
         return false;
-    vector_state_save((uint8_t *)state);
+    vector_state_push((uint8_t *)state);
     frame_fill(frame, state, registers, action, info, fault);
-    if (hl__signals.stack.flags & SS_AUTODISARM)
-        hl__signals.stack = (struct linux_stack){.flags = SS_DISABLE};
+    if (hl__thread->signals.stack.flags & SS_AUTODISARM)
+        hl__thread->signals.stack = (struct linux_stack){.flags = SS_DISABLE};
     registers->rdi = (uint64_t)info->signal;
     registers->rsi = (uint64_t)&frame->info;
     registers->rdx = (uint64_t)&frame->context;
@@ -187,24 +213,23 @@ static void registers_restore(struct hl_abi_registers *to, const struct linux_si
                                     .r13 = from->r13,
                                     .r14 = from->r14,
                                     .r15 = from->r15,
-                                    .rip = from->rip,
+                                    .rip = hl__code_address(from->rip),
                                     .rflags = (from->rflags & FLAGS_RESTORED) | FLAG_ALWAYS};
 }
 
 HL__SYSCALL(rt_sigreturn)
 {
     struct hl_abi_registers *registers = &hl__hot.syscall;
-    const uint64_t unblockable = 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1);
     struct linux_ucontext context;
 
     (void)arg;
     /* The handler's return took the restorer's address off the stack. */
     if (hl__user_read(&context, registers->rsp, sizeof context) < 0 ||
         vector_state_restore(context.machine.vector_state) < 0)
-        hl__host_exit(0, SIGSEGV, NULL);
+        hl__process_exit(0, SIGSEGV, NULL);
     registers_restore(registers, &context.machine);
-    hl__signals.mask = context.mask & ~unblockable;
-    hl__signals.stack = context.stack;
-    hl__signals.stack.flags &= ~SS_ONSTACK;
+    hl__thread->signals.mask = context.mask & ~HL__SIGNALS_UNBLOCKABLE;
+    hl__thread->signals.stack = context.stack;
+    hl__thread->signals.stack.flags &= ~SS_ONSTACK;
     return (int64_t)registers->rax;
 }

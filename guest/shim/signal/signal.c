@@ -1,129 +1,103 @@
 /* Signal actions, masks, and what a signal comes to. */
-#include "signal/signal.h"
 #include "entry/access.h"
-#include "host/host.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
+#include "memory/stubs.h"
+#include "thread/thread.h"
 
 #define ACTION_DEFAULT 0u
-#define ACTION_IGNORE 1u
-#define BIT(signal) (1ull << ((signal)-1))
-#define UNBLOCKABLE (BIT(SIGKILL) | BIT(SIGSTOP))
-#define IGNORED_BY_DEFAULT                                                                         \
-    (BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGTSTP) | BIT(SIGTTIN) |     \
-     BIT(SIGTTOU) | BIT(SIGSTOP))
-
-struct hl__signals hl__signals;
-
-void hl__signals_init(void)
-{
-    hl__signals.stack.flags = SS_DISABLE;
-    hl__vector_state_init();
-}
 
 void hl__signal_raise(int signal, int code)
 {
-    hl__signals.waiting |= BIT(signal);
-    hl__signals.codes[signal] = (int8_t)code;
-}
+    struct linux_siginfo info = {
+        .signal = signal, .code = code, .sender = {hl__process()->id, 0}};
 
-bool hl__signal_waiting(void)
-{
-    return hl__signals.waiting & ~hl__signals.mask;
-}
-
-static bool signal_ignored(int signal)
-{
-    uint64_t handler = hl__signals.actions[signal].handler;
-
-    return handler == ACTION_IGNORE ||
-           (handler == ACTION_DEFAULT && BIT(signal) & IGNORED_BY_DEFAULT);
+    hl__signal_thread(hl__thread, &info);
 }
 
 /* The mask and the action while the handler runs. */
-static void signal_enter_handler(int signal)
+static void enter_handler(struct linux_sigaction *action, int signal)
 {
-    struct linux_sigaction *action = &hl__signals.actions[signal];
+    struct hl__thread_signals *signals = &hl__thread->signals;
 
-    hl__signals.mask |= action->mask & ~UNBLOCKABLE;
+    signals->mask |= action->mask & ~HL__SIGNALS_UNBLOCKABLE;
     if (!(action->flags & SA_NODEFER))
-        hl__signals.mask |= BIT(signal);
+        signals->mask |= HL__SIGNAL_BIT(signal);
     if (action->flags & SA_RESETHAND)
         action->handler = ACTION_DEFAULT;
 }
 
-static void signal_deliver(struct hl_abi_registers *registers, const struct linux_siginfo *info,
-                           struct hl_abi_fault *fault)
+static void deliver(struct hl_abi_registers *registers, const struct linux_siginfo *info,
+                    struct hl_abi_fault *fault)
 {
-    const struct linux_sigaction *action = &hl__signals.actions[info->signal];
+    struct linux_sigaction *action = &hl__process()->signals.actions[info->signal];
 
     if (action->handler == ACTION_DEFAULT)
-        hl__host_exit(0, (uint64_t)info->signal, fault);
+        hl__process_exit(0, info->signal, fault);
     if (!hl__frame_push(registers, action, info, fault))
-        hl__host_exit(0, SIGSEGV, fault);
-    signal_enter_handler(info->signal);
+        hl__process_exit(0, SIGSEGV, fault);
+    hl__thread->signals.mask_is_saved = false; /* the frame carries the old mask from here on */
+    enter_handler(action, info->signal);
 }
 
-void hl__signal_deliver_waiting(struct hl_abi_registers *registers)
+/* A call that a handler interrupts ends, or begins anew when the handler returns. */
+static void end_interrupted(struct hl_abi_registers *registers,
+                            const struct linux_sigaction *action)
 {
-    while (hl__signal_waiting()) {
-        int signal = __builtin_ctzll(hl__signals.waiting & ~hl__signals.mask) + 1;
-        struct linux_siginfo info = {
-            .signal = signal, .code = hl__signals.codes[signal], .sender = {HL__PROCESS_ID, 0}};
+    enum { SYSCALL_SIZE = 2 };
 
-        hl__signals.waiting &= ~BIT(signal);
-        if (!signal_ignored(signal))
-            signal_deliver(registers, &info, NULL);
+    const struct hl__wait *wait = &hl__thread->wait;
+
+    if (wait->partial && wait->progress)
+        registers->rax = wait->progress;
+    else if (wait->restart == HL__RESTART_ALWAYS && action->flags & SA_RESTART)
+        registers->rip = hl__file_address(registers->rip) - SYSCALL_SIZE;
+    else
+        registers->rax = (uint64_t)-EINTR;
+}
+
+void hl__signal_deliver(struct hl_abi_registers *registers, bool interrupted)
+{
+    struct hl__thread *thread = hl__thread;
+    struct linux_siginfo info;
+
+    while (hl__signal_pending(thread) &&
+           hl__signal_take(thread, ~thread->signals.mask, &info)) {
+        if (interrupted)
+            end_interrupted(registers, &thread->process->signals.actions[info.signal]);
+        interrupted = false;
+        deliver(registers, &info, NULL);
     }
 }
 
 void hl__signal_fault(struct hl_abi_fault *fault, const struct linux_siginfo *info)
 {
-    if (signal_ignored(info->signal) || hl__signals.mask & BIT(info->signal))
-        hl__host_exit(0, (uint64_t)info->signal, fault);
-    signal_deliver(&fault->registers, info, fault);
+    if (hl__signal_ignored(hl__process(), info->signal) ||
+        hl__thread->signals.mask & HL__SIGNAL_BIT(info->signal))
+        hl__process_exit(0, info->signal, fault);
+    deliver(&hl__hot.syscall, info, fault);
 }
 
-static int64_t signal_send(uint64_t signal, int code)
+void hl__signal_mask_for_call(uint64_t mask)
 {
-    if (signal > SIGNAL_COUNT)
-        return -EINVAL;
-    if (signal)
-        hl__signal_raise((int)signal, code);
-    return 0;
-}
+    struct hl__thread_signals *signals = &hl__thread->signals;
 
-HL__SYSCALL(kill)
-{
-    int32_t process = (int32_t)arg[0];
-
-    if (process > 0 && process != HL__PROCESS_ID)
-        return -ESRCH;
-    if (process < -1 && process != -HL__PROCESS_ID)
-        return -ESRCH;
-    return signal_send(arg[1], SI_USER);
-}
-
-HL__SYSCALL(tkill)
-{
-    return (int32_t)arg[0] == HL__PROCESS_ID ? signal_send(arg[1], SI_TKILL) : -ESRCH;
-}
-
-HL__SYSCALL(tgkill)
-{
-    if ((int32_t)arg[0] != HL__PROCESS_ID || (int32_t)arg[1] != HL__PROCESS_ID)
-        return -ESRCH;
-    return signal_send(arg[2], SI_TKILL);
+    if (!signals->mask_is_saved) {
+        signals->saved_mask = signals->mask;
+        signals->mask_is_saved = true;
+    }
+    signals->mask = mask & ~HL__SIGNALS_UNBLOCKABLE;
 }
 
 HL__SYSCALL(rt_sigaction)
 {
-    uint64_t signal = arg[0];
+    struct hl__process_signals *signals = &hl__process()->signals;
     struct linux_sigaction old, new;
+    uint64_t signal = arg[0];
 
     if (arg[3] != sizeof new.mask || signal < 1 || signal > SIGNAL_COUNT)
         return -EINVAL;
-    old = hl__signals.actions[signal];
+    old = signals->actions[signal];
     if (arg[1]) {
         if (signal == SIGKILL || signal == SIGSTOP)
             return -EINVAL;
@@ -132,24 +106,28 @@ HL__SYSCALL(rt_sigaction)
     }
     if (arg[2] && hl__user_write(arg[2], &old, sizeof old) < 0)
         return -EFAULT;
-    if (arg[1]) {
-        hl__signals.actions[signal] = new;
-        if (signal_ignored((int)signal))
-            hl__signals.waiting &= ~BIT(signal);
+    if (!arg[1])
+        return 0;
+    new.mask &= ~HL__SIGNALS_UNBLOCKABLE;
+    signals->actions[signal] = new;
+    if (hl__signal_ignored(hl__process(), (int)signal)) {
+        hl__signal_forget(&signals->waiting, HL__SIGNAL_BIT(signal));
+        for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
+            hl__signal_forget(&thread->signals.waiting, HL__SIGNAL_BIT(signal));
     }
     return 0;
 }
 
 static int64_t mask_change(uint64_t how, uint64_t set)
 {
-    struct hl__signals *signals = &hl__signals;
+    struct hl__thread_signals *signals = &hl__thread->signals;
 
     if (how == SIG_BLOCK)
-        signals->mask |= set & ~UNBLOCKABLE;
+        signals->mask |= set & ~HL__SIGNALS_UNBLOCKABLE;
     else if (how == SIG_UNBLOCK)
         signals->mask &= ~set;
     else if (how == SIG_SETMASK)
-        signals->mask = set & ~UNBLOCKABLE;
+        signals->mask = set & ~HL__SIGNALS_UNBLOCKABLE;
     else
         return -EINVAL;
     return 0;
@@ -157,7 +135,7 @@ static int64_t mask_change(uint64_t how, uint64_t set)
 
 HL__SYSCALL(rt_sigprocmask)
 {
-    uint64_t old = hl__signals.mask, set;
+    uint64_t old = hl__thread->signals.mask, set;
     int64_t failure;
 
     if (arg[3] != sizeof set)
@@ -174,14 +152,64 @@ HL__SYSCALL(rt_sigprocmask)
 
 HL__SYSCALL(rt_sigpending)
 {
-    uint64_t pending = hl__signals.waiting & hl__signals.mask;
+    uint64_t pending =
+        (hl__thread->signals.waiting.set | hl__process()->signals.waiting.set) &
+        hl__thread->signals.mask;
 
     return arg[1] > sizeof pending ? -EINVAL : hl__user_write(arg[0], &pending, arg[1]);
 }
 
+HL__SYSCALL(rt_sigsuspend)
+{
+    uint64_t mask;
+
+    if (arg[1] != sizeof mask)
+        return -EINVAL;
+    if (hl__user_read(&mask, arg[0], sizeof mask) < 0)
+        return -EFAULT;
+    hl__signal_mask_for_call(mask);
+    hl__thread->wait.restart = HL__RESTART_NEVER;
+    return hl__wait_on(NULL, UINT64_MAX);
+}
+
+HL__SYSCALL(pause)
+{
+    (void)arg;
+    hl__thread->wait.restart = HL__RESTART_NEVER;
+    return hl__wait_on(NULL, UINT64_MAX);
+}
+
+HL__SYSCALL(rt_sigtimedwait)
+{
+    struct hl__thread *thread = hl__thread;
+    struct linux_siginfo info;
+    uint64_t set, timeout_ns = UINT64_MAX, deadline;
+    int64_t failure = hl__timeout_read(arg[2], &timeout_ns);
+
+    if (arg[3] != sizeof set)
+        return -EINVAL;
+    if (hl__user_read(&set, arg[0], sizeof set) < 0)
+        return -EFAULT;
+    if (failure)
+        return failure;
+    set &= ~HL__SIGNALS_UNBLOCKABLE;
+    thread->signals.waited_for = 0;
+    if (hl__signal_take(thread, set, &info)) {
+        if (arg[1] && hl__user_write(arg[1], &info, sizeof info) < 0)
+            return -EFAULT;
+        return info.signal;
+    }
+    deadline = hl__wait_deadline(timeout_ns);
+    if (hl__wait_expired(deadline))
+        return -EAGAIN;
+    thread->signals.waited_for = set;
+    thread->wait.restart = HL__RESTART_NEVER;
+    return hl__wait_on(NULL, deadline);
+}
+
 static bool on_signal_stack(void)
 {
-    const struct linux_stack *stack = &hl__signals.stack;
+    const struct linux_stack *stack = &hl__thread->signals.stack;
     uint64_t rsp = hl__hot.syscall.rsp;
 
     return !(stack->flags & (SS_DISABLE | SS_AUTODISARM)) && rsp > stack->start &&
@@ -190,7 +218,7 @@ static bool on_signal_stack(void)
 
 HL__SYSCALL(sigaltstack)
 {
-    struct linux_stack old = hl__signals.stack, new;
+    struct linux_stack old = hl__thread->signals.stack, new;
     bool on_it = on_signal_stack();
     uint32_t mode;
 
@@ -209,7 +237,7 @@ HL__SYSCALL(sigaltstack)
             new.start = new.size = 0;
         new.flags &= ~SS_ONSTACK;
         new.padding = 0;
-        hl__signals.stack = new;
+        hl__thread->signals.stack = new;
     }
     return arg[1] ? hl__user_write(arg[1], &old, sizeof old) : 0;
 }

@@ -18,6 +18,7 @@ struct hl__descriptors;
 struct hl__inode;
 
 #define HL__THREADS_MAX 4096u
+#define HL__THREAD_ID_MAX 4194303
 #define HL__THREAD_NAME_SIZE 16u
 
 enum hl__thread_state {
@@ -50,6 +51,8 @@ struct hl__process {
     struct hl__process *parent;
     struct hl__thread *threads; /* linked by all_next */
     uint32_t thread_count;
+    uint64_t ended_cpu_ns; /* CPU time of threads that ended */
+    int exit_code;         /* of the first thread, if that ended before the others */
     struct hl__descriptors *descriptors;
     struct hl__inode *directory; /* current directory, referenced */
     uint32_t file_mask;          /* umask */
@@ -65,6 +68,10 @@ static inline struct hl__process *hl__process(void)
 
 /* Sets up the first process and thread. False when memory does not suffice. */
 bool hl__threads_init(void);
+/* A thread of the current process, with the current one's registers; it does not run yet. NULL: too many, or
+ * memory has run out. */
+struct hl__thread *hl__thread_new(void);
+void hl__thread_free(struct hl__thread *thread);
 /* A thread of the current process by its number, NULL if there is none. */
 struct hl__thread *hl__thread_find(int32_t id);
 
@@ -72,14 +79,22 @@ struct hl__thread *hl__thread_find(int32_t id);
 
 /* A thread that may run again: its wait, if any, is over. */
 void hl__thread_ready(struct hl__thread *thread);
-/* Chooses who runs when the shim is left, retries waiting calls and delivers signals; returns with the
- * chosen thread's registers in hl__hot.syscall. Called by the entries only. */
+/* Chooses who runs when the shim is left, tries waiting calls again and delivers signals; returns with
+ * the chosen thread's registers in hl__hot.syscall. Called by the entries only, and only if
+ * hl__schedule_needed() or the current thread cannot go on. */
 void hl__schedule(void);
-/* A tick came from the host. */
+bool hl__schedule_needed(void);
+/* A tick came from the host: others get their turn. */
 void hl__schedule_tick(void);
 /* Lets others run first. */
 void hl__schedule_yield(void);
-/* The current thread's CPU time and that of all threads, in ns. */
+/* Ends the current thread. */
+void hl__thread_exit(int code);
+/* Ends the program: never returns. */
+_Noreturn void hl__process_exit(int code, int signal, const struct hl_abi_fault *fault);
+/* The monotonic clock was set, by a restore: everything that refers to it moves along. */
+void hl__threads_move_clock(int64_t by_ns);
+/* A thread's CPU time and that of all of the process, in ns. */
 uint64_t hl__thread_cpu_ns(const struct hl__thread *thread);
 uint64_t hl__process_cpu_ns(void);
 

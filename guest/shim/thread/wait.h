@@ -52,9 +52,8 @@ struct hl__wait {
     uint32_t bits;            /* futex: the bit set */
     bool started;             /* not the first try */
     bool partial;             /* `progress`, unless 0, is the result if a signal ends the wait */
-    bool any;                 /* waits for any change of any file */
     bool woken;               /* a wake-up reached it that carries its result (futex) */
-    enum hl__restart restart; /* set before hl__wait_on(); HL__RESTART_ALWAYS at the first try */
+    enum hl__restart restart; /* set before hl__wait_on(); HL__RESTART_ALWAYS (0) at first */
 };
 
 /* Puts the current thread on a queue until it is woken, the deadline (monotonic ns, UINT64_MAX: none)
@@ -72,5 +71,10 @@ bool hl__wait_expired(uint64_t deadline_ns);
 void hl__wake(struct hl__queue *queue);
 /* Takes a thread out of its queue and lets it run, without telling others. */
 void hl__wake_thread(struct hl__thread *thread);
+/* Ends a wait without letting the thread run. */
+void hl__wait_leave(struct hl__thread *thread);
+
+void hl__queue_add(struct hl__queue *queue, struct hl__thread *thread);
+void hl__queue_remove(struct hl__queue *queue, struct hl__thread *thread);
 
 #endif

@@ -1,10 +1,10 @@
 /* Clocks, sleeping, and the calls that only wait. */
 #include "time/clock.h"
 #include "entry/access.h"
-#include "host/host.h"
 #include "base/machine.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
+#include "thread/thread.h"
 
 #define NS_PER_SECOND 1000000000ull
 #define TICKS_PER_SECOND 100u /* AT_CLKTCK */
@@ -27,9 +27,9 @@ uint64_t hl__clock_monotonic_ns(void)
 
     if (clock->generation != HL__WAKE->generation) {
         clock->generation = HL__WAKE->generation;
-        clock->cpu_ns += clock->last_ns - clock->start_ns - clock->slept_ns;
-        clock->start_ns = clock->last_ns = now;
-        clock->slept_ns = 0;
+        if (hl__thread)
+            hl__threads_move_clock((int64_t)(now - clock->last_ns));
+        clock->last_ns = now;
     }
     if (now > clock->last_ns)
         clock->last_ns = now;
@@ -46,17 +46,23 @@ uint64_t hl__clock_realtime_ns(void)
     return HL__WAKE->realtime_ns + clock_elapsed_ns();
 }
 
-/* There is one thread and nothing else to run: the processor is used whenever the program does not
- * sleep. */
-static uint64_t clock_cpu_ns(void)
+/* CPU clocks of processes and threads carry their number, inverted, above three bits of kind. */
+static bool clock_of_thread(uint64_t id, uint64_t *ns)
 {
-    const struct hl__clock_state *clock = &hl__hot.clock;
-    uint64_t awake = hl__clock_monotonic_ns() - clock->start_ns;
+    enum { OF_THREAD = 4, KIND_MASK = 3, KIND_SCHEDULED = 2 };
+    int32_t number = ~((int32_t)id >> 3);
+    const struct hl__thread *thread = number ? hl__thread_find(number) : hl__thread;
 
-    return clock->cpu_ns + (awake > clock->slept_ns ? awake - clock->slept_ns : 0);
+    if ((int32_t)id >= 0 || (id & KIND_MASK) > KIND_SCHEDULED)
+        return false;
+    if (id & OF_THREAD)
+        *ns = thread ? hl__thread_cpu_ns(thread) : 0;
+    else
+        *ns = hl__process_cpu_ns();
+    return id & OF_THREAD ? thread != NULL : number == 0 || number == hl__process()->id;
 }
 
-static bool clock_read(uint64_t id, uint64_t *ns)
+bool hl__clock_read(uint64_t id, uint64_t *ns)
 {
     switch (id) {
     case CLOCK_REALTIME:
@@ -71,24 +77,14 @@ static bool clock_read(uint64_t id, uint64_t *ns)
         *ns = hl__clock_monotonic_ns();
         return true;
     case CLOCK_PROCESS_CPUTIME_ID:
+        *ns = hl__process_cpu_ns();
+        return true;
     case CLOCK_THREAD_CPUTIME_ID:
-        *ns = clock_cpu_ns();
+        *ns = hl__thread_cpu_ns(hl__thread);
         return true;
     default:
-        return false;
+        return clock_of_thread(id, ns);
     }
-}
-
-void hl__clock_sleep(uint64_t duration_ns)
-{
-    uint64_t start = hl__clock_monotonic_ns();
-    uint64_t passed = 0;
-
-    while (passed < duration_ns) {
-        hl__host_sleep(duration_ns - passed);
-        passed = hl__clock_monotonic_ns() - start;
-    }
-    hl__hot.clock.slept_ns += passed;
 }
 
 bool hl__timespec_ns(const struct linux_timespec *time, uint64_t *ns)
@@ -102,9 +98,25 @@ bool hl__timespec_ns(const struct linux_timespec *time, uint64_t *ns)
     return true;
 }
 
+struct linux_timespec hl__timespec(uint64_t ns)
+{
+    return (struct linux_timespec){(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND)};
+}
+
+int64_t hl__timeout_read(uint64_t address, uint64_t *ns)
+{
+    struct linux_timespec time;
+
+    if (!address)
+        return 0;
+    if (hl__user_read(&time, address, sizeof time) < 0)
+        return -EFAULT;
+    return hl__timespec_ns(&time, ns) ? 0 : -EINVAL;
+}
+
 static int64_t clock_write(uint64_t address, uint64_t ns)
 {
-    struct linux_timespec time = {(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND)};
+    struct linux_timespec time = hl__timespec(ns);
 
     return hl__user_write(address, &time, sizeof time);
 }
@@ -113,14 +125,14 @@ HL__SYSCALL(clock_gettime)
 {
     uint64_t ns;
 
-    return clock_read(arg[0], &ns) ? clock_write(arg[1], ns) : -EINVAL;
+    return hl__clock_read(arg[0], &ns) ? clock_write(arg[1], ns) : -EINVAL;
 }
 
 HL__SYSCALL(clock_getres)
 {
     uint64_t ns;
 
-    if (!clock_read(arg[0], &ns))
+    if (!hl__clock_read(arg[0], &ns))
         return -EINVAL;
     return arg[1] ? clock_write(arg[1], 1) : 0;
 }
@@ -145,7 +157,7 @@ HL__SYSCALL(time)
 
 HL__SYSCALL(times)
 {
-    int64_t usage[4] = {(int64_t)(clock_cpu_ns() / (NS_PER_SECOND / TICKS_PER_SECOND))};
+    int64_t usage[4] = {(int64_t)(hl__process_cpu_ns() / (NS_PER_SECOND / TICKS_PER_SECOND))};
 
     if (arg[0] && hl__user_write(arg[0], usage, sizeof usage) < 0)
         return -EFAULT;
@@ -156,7 +168,7 @@ HL__SYSCALL(getrusage)
 {
     enum { RUSAGE_SELF = 0, RUSAGE_CHILDREN = -1, RUSAGE_THREAD = 1 };
     struct linux_rusage usage = {0};
-    uint64_t ns = clock_cpu_ns();
+    uint64_t ns = hl__process_cpu_ns();
     int32_t who = (int32_t)arg[0];
 
     if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
@@ -167,61 +179,51 @@ HL__SYSCALL(getrusage)
     return hl__user_write(arg[1], &usage, sizeof usage);
 }
 
-/* Sleeps for a time, or until one. */
-static int64_t sleep_until(uint64_t clock, bool absolute, uint64_t address)
+/* Sleeps for a time, or until one. What is left goes to `rest` when a signal comes. */
+static int64_t sleep_for(uint64_t clock, bool absolute, uint64_t request, uint64_t rest)
 {
-    struct linux_timespec time;
-    uint64_t ns, now;
+    uint64_t ns = 0, now, deadline;
+    int64_t failure;
 
-    if (!clock_read(clock, &now))
+    if (!hl__clock_read(clock, &now))
         return -EINVAL;
-    if (hl__user_read(&time, address, sizeof time) < 0)
+    if (clock == CLOCK_THREAD_CPUTIME_ID)
+        return -EINVAL;
+    if (!request)
         return -EFAULT;
-    if (!hl__timespec_ns(&time, &ns))
-        return -EINVAL;
+    failure = hl__timeout_read(request, &ns);
+    if (failure)
+        return failure;
     if (absolute)
         ns = ns > now ? ns - now : 0;
-    hl__clock_sleep(ns);
-    return 0;
+    deadline = hl__wait_deadline(ns);
+    if (hl__wait_expired(deadline))
+        return 0;
+    if (rest && !absolute && hl__signal_pending(hl__thread))
+        clock_write(rest, deadline - hl__clock_monotonic_ns());
+    hl__thread->wait.restart = HL__RESTART_NEVER;
+    return hl__wait_on(NULL, deadline);
 }
 
 HL__SYSCALL(nanosleep)
 {
-    return sleep_until(CLOCK_MONOTONIC, false, arg[0]);
+    return sleep_for(CLOCK_MONOTONIC, false, arg[0], arg[1]);
 }
 
 HL__SYSCALL(clock_nanosleep)
 {
-    return sleep_until(arg[0], arg[1] & TIMER_ABSTIME, arg[2]);
+    return sleep_for(arg[0], arg[1] & TIMER_ABSTIME, arg[2], arg[3]);
 }
 
-/* With one thread nobody will ever wake it: a wait lasts for its timeout, or until the call is
- * cancelled. */
-HL__SYSCALL(futex)
+HL__SYSCALL(clock_settime)
 {
-    enum {
-        FUTEX_WAIT = 0,
-        FUTEX_WAKE = 1,
-        FUTEX_WAIT_BITSET = 9,
-        FUTEX_WAKE_BITSET = 10,
-        PRIVATE_OR_REALTIME = 0x180,
-        REALTIME = 0x100
-    };
-    uint64_t operation = arg[1] & ~(uint64_t)PRIVATE_OR_REALTIME;
-    bool absolute = operation == FUTEX_WAIT_BITSET;
-    uint32_t value;
-    int64_t failure;
+    uint64_t ns;
 
-    if (operation == FUTEX_WAKE || operation == FUTEX_WAKE_BITSET)
-        return 0;
-    if (operation != FUTEX_WAIT && operation != FUTEX_WAIT_BITSET)
-        return -ENOSYS;
-    if (hl__user_read(&value, arg[0], sizeof value) < 0)
-        return -EFAULT;
-    if (value != (uint32_t)arg[2])
-        return -EAGAIN;
-    if (!arg[3])
-        hl__clock_sleep(UINT64_MAX);
-    failure = sleep_until(arg[1] & REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, absolute, arg[3]);
-    return failure ? failure : -ETIMEDOUT;
+    return hl__clock_read(arg[0], &ns) ? -EPERM : -EINVAL;
+}
+
+HL__SYSCALL(settimeofday)
+{
+    (void)arg;
+    return -EPERM;
 }

@@ -10,9 +10,12 @@
 void hl__clock_init(void);
 uint64_t hl__clock_monotonic_ns(void);
 uint64_t hl__clock_realtime_ns(void);
-/* UINT64_MAX: for ever. */
-void hl__clock_sleep(uint64_t duration_ns);
+/* A clock by its number. False: there is none. */
+bool hl__clock_read(uint64_t id, uint64_t *ns);
 /* False for a malformed time. Saturates. */
 bool hl__timespec_ns(const struct linux_timespec *time, uint64_t *ns);
+struct linux_timespec hl__timespec(uint64_t ns);
+/* Reads the program's timeout; address 0: *ns stays as it is. 0, -EFAULT or -EINVAL. */
+int64_t hl__timeout_read(uint64_t address, uint64_t *ns);
 
 #endif

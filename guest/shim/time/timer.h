@@ -22,5 +22,7 @@ void hl__timer_cancel(struct hl__timer *timer);
 uint64_t hl__timer_next(void);
 /* Calls what has expired by now. */
 void hl__timers_run(uint64_t now_ns);
+/* The monotonic clock was set: all deadlines move with it. */
+void hl__timers_move(int64_t by_ns);
 
 #endif

@@ -1,0 +1,149 @@
+/* Threads: their making and their end. */
+#include "thread/thread.h"
+#include "entry/access.h"
+#include "entry/state.h"
+#include "host/host.h"
+#include "memory/heap.h"
+#include "thread/futex.h"
+#include "time/clock.h"
+
+static int32_t last_id = HL__PROCESS_ID - 1;
+static uint32_t thread_count; /* of all processes */
+
+static struct hl__process first_process;
+static struct hl__thread first_thread;
+
+/* Numbers go up and around, as in Linux; one that is in use is passed over. */
+static int32_t id_new(void)
+{
+    do
+        last_id = last_id < HL__THREAD_ID_MAX ? last_id + 1 : HL__PROCESS_ID + 1;
+    while (hl__thread && hl__thread_find(last_id));
+    return last_id;
+}
+
+static void thread_link(struct hl__thread *thread, struct hl__process *process)
+{
+    struct hl__thread **at = &process->threads;
+
+    thread->process = process;
+    while (*at) {
+        thread->all_previous = *at;
+        at = &(*at)->all_next;
+    }
+    *at = thread;
+    process->thread_count++;
+    thread_count++;
+}
+
+static void thread_unlink(struct hl__thread *thread)
+{
+    if (thread->all_previous)
+        thread->all_previous->all_next = thread->all_next;
+    else
+        thread->process->threads = thread->all_next;
+    if (thread->all_next)
+        thread->all_next->all_previous = thread->all_previous;
+    thread->process->thread_count--;
+    thread_count--;
+}
+
+bool hl__threads_init(void)
+{
+    struct hl__process *process = &first_process;
+
+    first_thread.id = process->id = id_new();
+    first_thread.signals.stack.flags = SS_DISABLE;
+    memcpy(first_thread.name, "guest", sizeof "guest");
+    process->file_mask = 022;
+    thread_link(&first_thread, process);
+    hl__thread = &first_thread;
+    hl__hot.tick_ns = UINT64_MAX;
+    first_thread.started_ns = hl__clock_monotonic_ns();
+    hl__vector_state_init();
+    process->descriptors = hl__descriptors_new();
+    return process->descriptors;
+}
+
+/* Where its vector registers go when it stops running. */
+static bool vector_area_new(struct hl__thread *thread)
+{
+    if (!thread->vector_state)
+        thread->vector_state = hl__heap_new(hl__vector_state_size());
+    return thread->vector_state;
+}
+
+struct hl__thread *hl__thread_new(void)
+{
+    struct hl__thread *creator = hl__thread, *thread;
+
+    if (thread_count == HL__THREADS_MAX || !vector_area_new(creator))
+        return NULL;
+    thread = hl__heap_new(sizeof *thread);
+    if (!thread)
+        return NULL;
+    if (!vector_area_new(thread)) {
+        hl__heap_free(thread, sizeof *thread);
+        return NULL;
+    }
+    hl__vector_state_save(thread->vector_state);
+    thread->registers = hl__hot.syscall;
+    thread->fs_base = hl__rdfsbase();
+    thread->gs_base = hl__rdgsbase();
+    thread->id = id_new();
+    thread->signals.mask = creator->signals.mask;
+    thread->signals.stack.flags = SS_DISABLE;
+    memcpy(thread->name, creator->name, sizeof thread->name);
+    thread_link(thread, creator->process);
+    return thread;
+}
+
+void hl__thread_free(struct hl__thread *thread)
+{
+    hl__heap_free(thread->vector_state, hl__vector_state_size());
+    thread->vector_state = NULL;
+    if (thread != &first_thread)
+        hl__heap_free(thread, sizeof *thread);
+}
+
+struct hl__thread *hl__thread_find(int32_t id)
+{
+    for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
+        if (thread->id == id)
+            return thread;
+    return NULL;
+}
+
+uint64_t hl__process_cpu_ns(void)
+{
+    uint64_t sum = hl__process()->ended_cpu_ns;
+
+    for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
+        sum += hl__thread_cpu_ns(thread);
+    return sum;
+}
+
+void hl__process_exit(int code, int signal, const struct hl_abi_fault *fault)
+{
+    hl__host_exit((uint64_t)code & 0xff, (uint64_t)signal, fault);
+}
+
+void hl__thread_exit(int code)
+{
+    struct hl__thread *thread = hl__thread;
+    struct hl__process *process = thread->process;
+    const uint32_t zero = 0;
+
+    if (thread->id == process->id)
+        process->exit_code = code;
+    hl__robust_list_leave(thread);
+    if (thread->clear_id_address &&
+        !hl__user_write(thread->clear_id_address, &zero, sizeof zero))
+        hl__futex_wake_one(thread->clear_id_address);
+    if (process->thread_count == 1)
+        hl__process_exit(process->exit_code, 0, NULL);
+    process->ended_cpu_ns += hl__thread_cpu_ns(thread);
+    hl__signals_drop(&thread->signals.waiting);
+    thread_unlink(thread);
+    thread->state = HL__THREAD_ENDED;
+}
