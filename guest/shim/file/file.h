@@ -98,6 +98,11 @@ bool hl__streams_init(struct hl__descriptors *descriptors);
  * needs it not: the host takes it) and before large output goes around the buffer. */
 void hl__output_flush(void);
 
+/* Whether a thread waits for standard input that the host must be asked for. */
+bool hl__stream_input_wanted(void);
+/* The host says that reading would not wait. */
+void hl__stream_input_ready(void);
+
 /* Paths: file/path.c */
 
 /* Finds the program of execve and of the start, follows links. 0 or -errno; *inode is referenced. */

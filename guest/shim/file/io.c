@@ -5,7 +5,9 @@
 #include "time/clock.h"
 #include "host/host.h"
 #include "base/linux.h"
+#include "file/file.h"
 #include "signal/signal.h"
+#include "thread/thread.h"
 #include "entry/syscall.h"
 
 #define DESCRIPTORS_MAX 16
@@ -18,6 +20,16 @@ struct descriptor {
     uint8_t stream;
     bool close_on_exec;
 };
+
+/* Reading waits in the host. */
+bool hl__stream_input_wanted(void)
+{
+    return false;
+}
+
+void hl__stream_input_ready(void)
+{
+}
 
 static struct descriptor descriptors[DESCRIPTORS_MAX];
 
@@ -288,14 +300,21 @@ static int64_t poll_all(uint64_t address, uint64_t count)
     return ready_count;
 }
 
+static int64_t poll_wait(uint64_t timeout_ns)
+{
+    uint64_t deadline = hl__wait_deadline(timeout_ns);
+
+    hl__thread->wait.restart = HL__RESTART_NEVER;
+    return hl__wait_expired(deadline) ? 0 : hl__wait_any(deadline);
+}
+
 HL__SYSCALL(poll)
 {
     int64_t ready_count = poll_all(arg[0], arg[1]);
     int32_t timeout_ms = (int32_t)arg[2];
 
-    if (!ready_count && timeout_ms)
-        hl__clock_sleep(timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * 1000000);
-    return ready_count;
+    return ready_count ? ready_count
+                       : poll_wait(timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * 1000000);
 }
 
 HL__SYSCALL(ppoll)
@@ -311,9 +330,7 @@ HL__SYSCALL(ppoll)
             return -EINVAL;
     }
     ready_count = poll_all(arg[0], arg[1]);
-    if (!ready_count && duration_ns)
-        hl__clock_sleep(duration_ns);
-    return ready_count;
+    return ready_count ? ready_count : poll_wait(duration_ns);
 }
 
 static struct linux_stat stream_stat(int descriptor)

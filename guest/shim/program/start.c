@@ -11,6 +11,7 @@
 #include "memory/memory.h"
 #include "base/random.h"
 #include "signal/signal.h"
+#include "thread/thread.h"
 #include "entry/state.h"
 #include "base/text.h"
 
@@ -274,10 +275,10 @@ static void init(void)
         hl__host_refuse(HL_ABI_REFUSAL_INVALID, "the host speaks another version of the contract");
     hl__clock_init();
     hl__descriptors_init();
-    hl__signals_init();
     if (!hl__memory_init(HL__PAGES(HL__PAGE_UP(boot->ram_free_offset)), HL__PAGES(boot->ram_size),
                          HL_ABI_HEAP_ADDRESS, (const void *)HL_ABI_PROGRAM_ADDRESS))
         refuse_too_large("the runtime needs memory", 32);
+    hl__threads_init();
     hl__memory.map_base = MAP_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
 }
 

@@ -1,5 +1,6 @@
 /* Signals that were raised and not delivered yet. */
 #include "entry/state.h"
+#include "io/signalfd.h"
 #include "memory/heap.h"
 #include "thread/thread.h"
 
@@ -127,7 +128,7 @@ int64_t hl__signal_thread(struct hl__thread *thread, const struct linux_siginfo 
         return failure;
     if (wants(thread, info->signal))
         notice(thread);
-    hl__signalfd_notify();
+    hl__signalfd_notify(info->signal);
     return 0;
 }
 
@@ -155,7 +156,7 @@ int64_t hl__signal_process(struct hl__process *process, const struct linux_sigin
         return failure;
     if (thread)
         notice(thread);
-    hl__signalfd_notify();
+    hl__signalfd_notify(info->signal);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "entry/syscall.h"
 #include "memory/stubs.h"
 #include "thread/thread.h"
+#include "time/clock.h"
 
 #define ACTION_DEFAULT 0u
 

@@ -91,15 +91,3 @@ HL__SYSCALL(clone3)
         return -EINVAL;
     return clone_serve(&given.request);
 }
-
-HL__SYSCALL(fork)
-{
-    (void)arg;
-    return -EPERM;
-}
-
-HL__SYSCALL(vfork)
-{
-    (void)arg;
-    return -EPERM;
-}

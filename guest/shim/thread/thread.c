@@ -1,11 +1,14 @@
 /* Threads: their making and their end. */
 #include "thread/thread.h"
+#include "base/machine.h"
 #include "entry/access.h"
 #include "entry/state.h"
 #include "host/host.h"
 #include "memory/heap.h"
 #include "thread/futex.h"
 #include "time/clock.h"
+
+#include <string.h>
 
 static int32_t last_id = HL__PROCESS_ID - 1;
 static uint32_t thread_count; /* of all processes */
@@ -48,7 +51,7 @@ static void thread_unlink(struct hl__thread *thread)
     thread_count--;
 }
 
-bool hl__threads_init(void)
+void hl__threads_init(void)
 {
     struct hl__process *process = &first_process;
 
@@ -61,8 +64,6 @@ bool hl__threads_init(void)
     hl__hot.tick_ns = UINT64_MAX;
     first_thread.started_ns = hl__clock_monotonic_ns();
     hl__vector_state_init();
-    process->descriptors = hl__descriptors_new();
-    return process->descriptors;
 }
 
 /* Where its vector registers go when it stops running. */

@@ -45,6 +45,8 @@ struct hl__thread {
     char name[HL__THREAD_NAME_SIZE];
 };
 
+struct hl__interval; /* time/interval.c */
+
 /* The one program, or a child that shares its address space for a while (vfork). */
 struct hl__process {
     int32_t id;
@@ -57,6 +59,7 @@ struct hl__process {
     struct hl__inode *directory; /* current directory, referenced */
     uint32_t file_mask;          /* umask */
     struct hl__process_signals signals;
+    struct hl__interval *intervals; /* timer_create; the three of setitimer are time/interval.c's */
 };
 
 extern struct hl__thread *hl__thread; /* the current one; never NULL once the program runs */
@@ -66,8 +69,8 @@ static inline struct hl__process *hl__process(void)
     return hl__thread->process;
 }
 
-/* Sets up the first process and thread. False when memory does not suffice. */
-bool hl__threads_init(void);
+/* Sets up the first process, without descriptors, and its thread. */
+void hl__threads_init(void);
 /* A thread of the current process, with the current one's registers; it does not run yet. NULL: too many, or
  * memory has run out. */
 struct hl__thread *hl__thread_new(void);

@@ -3,6 +3,8 @@
 #include "thread/thread.h"
 #include "time/clock.h"
 
+#include <stddef.h>
+
 static struct hl__queue any_change; /* threads that wait for any change of any file */
 
 static struct hl__thread *thread_of_timer(struct hl__timer *timer)

@@ -214,16 +214,3 @@ HL__SYSCALL(clock_nanosleep)
 {
     return sleep_for(arg[0], arg[1] & TIMER_ABSTIME, arg[2], arg[3]);
 }
-
-HL__SYSCALL(clock_settime)
-{
-    uint64_t ns;
-
-    return hl__clock_read(arg[0], &ns) ? -EPERM : -EINVAL;
-}
-
-HL__SYSCALL(settimeofday)
-{
-    (void)arg;
-    return -EPERM;
-}
