@@ -22,7 +22,7 @@
     .quad shim_data_size
     .quad shim_data_memory_size
     .quad hl__start
-    .quad hl__wake
+    .quad hl__wakeup
     .quad hl__fault
     .quad hl__syscall_direct
     .quad hl__syscall_stub
@@ -203,8 +203,8 @@ hl__door_call:
 
 /* After a restore: no register is what it was, so first of all the last caller's segments and
  * vector state go. */
-    .globl hl__wake
-hl__wake:
+    .globl hl__wakeup
+hl__wakeup:
     CLEAR_SEGMENTS
     CLEAR_VECTOR_STATE
     ldmxcsr hl__hot + HOT_REST_MXCSR(%rip)

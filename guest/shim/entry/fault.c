@@ -2,10 +2,10 @@
  * signal. */
 #include "entry/fault.h"
 #include "entry/access.h"
+#include "entry/state.h"
 #include "host/host.h"
 #include "memory/memory.h"
 #include "signal/signal.h"
-#include "entry/state.h"
 #include "thread/thread.h"
 
 enum {

@@ -1,8 +1,8 @@
 /* Hypercalls: fills the mailbox and writes the operation to the call port. */
 #include "host/host.h"
-#include "memory/memory.h"
-#include "entry/state.h"
 #include "base/text.h"
+#include "entry/state.h"
+#include "memory/memory.h"
 
 static int64_t host_call(enum hl_abi_op op, uint64_t arg0, uint64_t arg1, uint64_t arg2,
                          uint64_t arg3)

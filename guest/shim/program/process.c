@@ -1,14 +1,14 @@
 /* The one process and its one thread: identity, limits, and the calls that a libc makes at
  * start-up. */
-#include "entry/access.h"
-#include "host/host.h"
 #include "base/linux.h"
 #include "base/machine.h"
+#include "entry/access.h"
+#include "host/host.h"
 #include "memory/memory.h"
 #include "thread/thread.h"
 
-#include <string.h>
 #include "entry/syscall.h"
+#include <string.h>
 
 HL__SYSCALL(exit)
 {

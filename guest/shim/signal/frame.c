@@ -2,14 +2,14 @@
  * Signal frames, as Linux lays them out on x86-64: the program's registers and vector state on its
  * own stack, where a handler may read and change them, and the way back.
  */
-#include "entry/access.h"
-#include "host/host.h"
 #include "base/machine.h"
-#include "memory/memory.h"
-#include "signal/signal.h"
+#include "entry/access.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
+#include "host/host.h"
+#include "memory/memory.h"
 #include "memory/stubs.h"
+#include "signal/signal.h"
 #include "thread/thread.h"
 
 #include <string.h>
@@ -177,7 +177,8 @@ bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigac
 
     if (top < HL_ABI_USER_START || top > HL_ABI_USER_END || !(action->flags & SA_RESTORER))
         return false;
-    if (stack_holds(&hl__thread->signals.stack, top) && !stack_holds(&hl__thread->signals.stack, address))
+    if (stack_holds(&hl__thread->signals.stack, top) &&
+        !stack_holds(&hl__thread->signals.stack, address))
         return false;
     if (!hl__memory_present(address, top - address, HL__ACCESS_WRITE))
         return false;

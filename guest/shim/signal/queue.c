@@ -14,6 +14,12 @@
 
 static uint32_t waiting_count;
 
+/* Until there are descriptors for signals. */
+__attribute__((weak)) void hl__signalfd_notify(int signal)
+{
+    (void)signal;
+}
+
 bool hl__signal_ignored(const struct hl__process *process, int signal)
 {
     uint64_t handler = process->signals.actions[signal].handler;
@@ -29,8 +35,7 @@ static int64_t queue_add(struct hl__signal_queue *queue, const struct linux_sigi
     /* Of a standard signal the first one counts. */
     if (info->signal < FIRST_REAL_TIME && queue->set & HL__SIGNAL_BIT(info->signal))
         return 0;
-    if (waiting_count == HL__SIGNALS_WAITING_MAX ||
-        !(waiting = hl__heap_new(sizeof *waiting)))
+    if (waiting_count == HL__SIGNALS_WAITING_MAX || !(waiting = hl__heap_new(sizeof *waiting)))
         return -EAGAIN;
     waiting_count++;
     waiting->info = *info;
@@ -98,8 +103,7 @@ bool hl__signal_take(struct hl__thread *thread, uint64_t set, struct linux_sigin
 static bool no_one_cares(const struct hl__process *process, const struct hl__thread *thread,
                          int signal)
 {
-    return hl__signal_ignored(process, signal) &&
-           !(thread->signals.mask & HL__SIGNAL_BIT(signal));
+    return hl__signal_ignored(process, signal) && !(thread->signals.mask & HL__SIGNAL_BIT(signal));
 }
 
 /* Tells a thread of a signal that it may take. */
@@ -163,8 +167,8 @@ int64_t hl__signal_process(struct hl__process *process, const struct linux_sigin
 bool hl__signal_pending(struct hl__thread *thread)
 {
     struct hl__process *process = thread->process;
-    uint64_t set = (thread->signals.waiting.set | process->signals.waiting.set) &
-                   ~thread->signals.mask;
+    uint64_t set =
+        (thread->signals.waiting.set | process->signals.waiting.set) & ~thread->signals.mask;
 
     for (uint64_t left = set; left; left &= left - 1) {
         int signal = __builtin_ctzll(left) + 1;

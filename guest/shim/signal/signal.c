@@ -10,8 +10,7 @@
 
 void hl__signal_raise(int signal, int code)
 {
-    struct linux_siginfo info = {
-        .signal = signal, .code = code, .sender = {hl__process()->id, 0}};
+    struct linux_siginfo info = {.signal = signal, .code = code, .sender = {hl__process()->id, 0}};
 
     hl__signal_thread(hl__thread, &info);
 }
@@ -62,8 +61,7 @@ void hl__signal_deliver(struct hl_abi_registers *registers, bool interrupted)
     struct hl__thread *thread = hl__thread;
     struct linux_siginfo info;
 
-    while (hl__signal_pending(thread) &&
-           hl__signal_take(thread, ~thread->signals.mask, &info)) {
+    while (hl__signal_pending(thread) && hl__signal_take(thread, ~thread->signals.mask, &info)) {
         if (interrupted)
             end_interrupted(registers, &thread->process->signals.actions[info.signal]);
         interrupted = false;
@@ -153,9 +151,8 @@ HL__SYSCALL(rt_sigprocmask)
 
 HL__SYSCALL(rt_sigpending)
 {
-    uint64_t pending =
-        (hl__thread->signals.waiting.set | hl__process()->signals.waiting.set) &
-        hl__thread->signals.mask;
+    uint64_t pending = (hl__thread->signals.waiting.set | hl__process()->signals.waiting.set) &
+                       hl__thread->signals.mask;
 
     return arg[1] > sizeof pending ? -EINVAL : hl__user_write(arg[0], &pending, arg[1]);
 }

@@ -1,8 +1,8 @@
 /* New threads. New processes are refused: see docs/linux.md. */
+#include "base/machine.h"
 #include "entry/access.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
-#include "base/machine.h"
 #include "thread/thread.h"
 
 #include <string.h>

@@ -178,8 +178,8 @@ static bool wake_op_change(uint32_t operation, uint32_t old, uint32_t operand, u
 
 static bool wake_op_compare(uint32_t comparison, int32_t old, int32_t operand, bool *holds)
 {
-    const bool results[] = {old == operand, old != operand, old < operand,
-                            old <= operand, old > operand,  old >= operand};
+    const bool results[] = {old == operand, old != operand,
+                            old<operand, old <= operand, old> operand, old >= operand};
 
     if (comparison >= sizeof results / sizeof results[0])
         return false;
@@ -235,8 +235,8 @@ static int64_t lock_owned(const uint64_t *arg, bool only_try, bool realtime)
     if (hl__thread->wait.woken && (value & WORD_OWNER) == id)
         return 0; /* handed over */
     if (!(value & WORD_OWNER))
-        return word_write(arg[0], id | (value & WORD_OWNER_DIED) |
-                                      (has_waiter(arg[0]) ? WORD_WAITERS : 0));
+        return word_write(arg[0],
+                          id | (value & WORD_OWNER_DIED) | (has_waiter(arg[0]) ? WORD_WAITERS : 0));
     if ((value & WORD_OWNER) == id)
         return -EDEADLK;
     if (!hl__thread_find((int32_t)(value & WORD_OWNER)))

@@ -3,9 +3,9 @@
  * tick comes while others are ready. Ticks are asked for only while there is something to interrupt the
  * running thread for: other threads, or a timer.
  */
+#include "base/machine.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
-#include "base/machine.h"
 #include "file/file.h"
 #include "host/host.h"
 #include "memory/heap.h"
@@ -36,8 +36,8 @@ void hl__schedule_yield(void)
 void hl__schedule_tick(void)
 {
     HL__MAILBOX->tick = 0;
-    hl__hot.tick_ns = hl__hot.tick_period_ns ? hl__clock_monotonic_ns() + hl__hot.tick_period_ns
-                                             : UINT64_MAX;
+    hl__hot.tick_ns =
+        hl__hot.tick_period_ns ? hl__clock_monotonic_ns() + hl__hot.tick_period_ns : UINT64_MAX;
     hl__schedule_yield();
 }
 

@@ -138,8 +138,7 @@ void hl__thread_exit(int code)
     if (thread->id == process->id)
         process->exit_code = code;
     hl__robust_list_leave(thread);
-    if (thread->clear_id_address &&
-        !hl__user_write(thread->clear_id_address, &zero, sizeof zero))
+    if (thread->clear_id_address && !hl__user_write(thread->clear_id_address, &zero, sizeof zero))
         hl__futex_wake_one(thread->clear_id_address);
     if (process->thread_count == 1)
         hl__process_exit(process->exit_code, 0, NULL);

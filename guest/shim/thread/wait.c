@@ -53,8 +53,7 @@ int64_t hl__wait_on(struct hl__queue *queue, uint64_t deadline_ns)
 {
     struct hl__thread *thread = hl__thread;
 
-    if (deadline_ns != UINT64_MAX &&
-        !hl__timer_set(&thread->wait.timer, deadline_ns, wait_expired))
+    if (deadline_ns != UINT64_MAX && !hl__timer_set(&thread->wait.timer, deadline_ns, wait_expired))
         return -ENOMEM;
     thread->wait.started = true;
     thread->wait.queue = queue;

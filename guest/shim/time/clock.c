@@ -1,7 +1,7 @@
 /* Clocks, sleeping, and the calls that only wait. */
 #include "time/clock.h"
-#include "entry/access.h"
 #include "base/machine.h"
+#include "entry/access.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
 #include "thread/thread.h"

@@ -190,8 +190,7 @@ HL__SYSCALL(alarm)
     interval->process = hl__process();
     interval_set(interval, (arg[0] & UINT32_MAX) * NS_PER_SECOND, 0, false);
     /* Rounded, but never to 0 while it is armed. */
-    return left && left < NS_PER_SECOND ? 1
-                                        : (int64_t)((left + NS_PER_SECOND / 2) / NS_PER_SECOND);
+    return left && left < NS_PER_SECOND ? 1 : (int64_t)((left + NS_PER_SECOND / 2) / NS_PER_SECOND);
 }
 
 static struct hl__interval *interval_find(uint64_t id)

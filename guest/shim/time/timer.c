@@ -42,8 +42,8 @@ static void timer_down(struct hl__timer *timer, uint32_t at)
 static bool timers_grow(void)
 {
     uint32_t capacity = timers.capacity ? timers.capacity * 2 : CAPACITY_START;
-    struct hl__timer **items = hl__heap_resize(timers.items, timers.capacity * sizeof *items,
-                                               capacity * sizeof *items);
+    struct hl__timer **items =
+        hl__heap_resize(timers.items, timers.capacity * sizeof *items, capacity * sizeof *items);
 
     if (!items)
         return false;
