@@ -25,6 +25,7 @@ enum { SIGNAL_KILL = 9, SIGNAL_PIPE = 13 };
 /* Verbs: argv[0] is the verb's name. */
 int verb_run(int argc, char **argv);
 int verb_call(int argc, char **argv);
+int verb_image(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_selftest(int argc, char **argv);
 

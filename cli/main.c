@@ -13,6 +13,9 @@ struct verb {
 static const struct verb verbs[] = {
     {"run", "run a program in a micro VM, as if it ran natively", verb_run},
     {"call", "call a function of a program that serves calls", verb_call},
+#ifdef HL_TOOL_IMAGES
+    {"image", "make images of files that programs see", verb_image},
+#endif
     {"doctor", "find out what this machine can do", verb_doctor},
     {"selftest", "test the hypervisor and the library on this machine", verb_selftest},
 };

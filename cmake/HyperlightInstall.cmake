@@ -10,6 +10,9 @@ set(installed_libraries hyperlight hyperlight_static)
 if(TARGET hyperlight_guest) # the SDK is built where guests are
     list(APPEND installed_libraries hyperlight_guest)
 endif()
+if(TARGET hyperlight_image)
+    list(APPEND installed_libraries hyperlight_image hyperlight_image_static)
+endif()
 install(TARGETS ${installed_libraries} EXPORT HyperlightTargets
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
@@ -34,6 +37,10 @@ function(hl_install_pkg_config name)
 endfunction()
 hl_install_pkg_config(hyperlight)
 
+if(TARGET hyperlight_image)
+    hl_install_pkg_config(hyperlight-image)
+    install(TARGETS hyperlight_prepare RUNTIME DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}/hyperlight")
+endif()
 if(TARGET hyperlight_tool)
     install(TARGETS hyperlight_tool RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()

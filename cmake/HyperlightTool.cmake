@@ -8,6 +8,9 @@ file(GLOB tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cli/*.c" "${PROJ
 if(NOT HL_TOOL)
     return()
 endif()
+if(NOT TARGET hyperlight_image)
+    list(FILTER tool_sources EXCLUDE REGEX "/cli/(image|pack[^/]*)\\.c$")
+endif()
 
 if(WIN32)
     find_package(jansson REQUIRED CONFIG) # cmake/windows-dependencies
@@ -25,3 +28,7 @@ set_target_properties(hyperlight_tool PROPERTIES
     INSTALL_RPATH "$ORIGIN/${library_from_tool}")
 target_link_libraries(hyperlight_tool PRIVATE hl_host hyperlight ${json_library})
 target_include_directories(hyperlight_tool PRIVATE "${PROJECT_SOURCE_DIR}/cli")
+if(TARGET hyperlight_image)
+    target_link_libraries(hyperlight_tool PRIVATE hyperlight_image)
+    target_compile_definitions(hyperlight_tool PRIVATE HL_TOOL_IMAGES)
+endif()

@@ -4,6 +4,7 @@
  */
 #include <hyperlight/guest.h>
 #include <hyperlight/hyperlight.h>
+#include <hyperlight/prepare.h>
 
 #include <stddef.h>
 #include <stdio.h>
@@ -145,6 +146,26 @@ static void print_guest(void)
     FIELD(hl_guest_wake, seed);
 }
 
+static void print_prepare(void)
+{
+    TYPE(hl_prepare_progress);
+    FIELD(hl_prepare_progress, bytes_read);
+    FIELD(hl_prepare_progress, bytes_written);
+    FIELD(hl_prepare_progress, files);
+    FIELD(hl_prepare_progress, reserved);
+    TYPE(hl_prepare_options);
+    FIELD(hl_prepare_options, size);
+    FIELD(hl_prepare_options, arguments);
+    FIELD(hl_prepare_options, environment);
+    FIELD(hl_prepare_options, directory);
+    FIELD(hl_prepare_options, size_max);
+    FIELD(hl_prepare_options, files_max);
+    FIELD(hl_prepare_options, depth_max);
+    FIELD(hl_prepare_options, timeout_ns);
+    FIELD(hl_prepare_options, progress);
+    FIELD(hl_prepare_options, progress_user);
+}
+
 static void print_statuses(void)
 {
 #define STATUS_LINE(name, number, poisons, meaning)                                                \
@@ -230,6 +251,7 @@ int main(void)
     print_sandbox_options();
     print_stats();
     print_guest();
+    print_prepare();
     print_limits();
     return 0;
 }

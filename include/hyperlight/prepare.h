@@ -1,0 +1,70 @@
+/**
+ * @file prepare.h
+ * @brief Making images: from tar archives, OCI image layouts, directories and files in memory (libhyperlight-image).
+ *
+ * A library of its own, so that the host library needs nothing but libc. What others made is never parsed in the
+ * host application's process: a helper program, `hyperlight-prepare`, does it. It has the input, the output and a pipe
+ * as its only descriptors, limits on memory, CPU time and output, and may not open, connect or execute anything.
+ * Linux only.
+ */
+#ifndef HYPERLIGHT_PREPARE_H
+#define HYPERLIGHT_PREPARE_H
+
+#include <hyperlight/base.h>
+#include <hyperlight/error.h>
+
+/** Defaults and the most of what limits an image. */
+#define HL_PREPARE_SIZE_MAX (UINT64_C(16) << 30)         /**< Bytes of the prepared image; the default too. */
+#define HL_PREPARE_FILES_DEFAULT 1000000u                /**< Files, directories, links, devices. */
+#define HL_PREPARE_FILES_MAX 16777215u
+#define HL_PREPARE_DEPTH_DEFAULT 256u                    /**< Directories in one another. */
+#define HL_PREPARE_DEPTH_MAX 1024u
+#define HL_PREPARE_TIMEOUT_NS_DEFAULT UINT64_C(600000000000)
+
+/** How far it has come. */
+typedef struct hl_prepare_progress {
+    uint64_t bytes_read;    /**< Of the archive; 0 where there is none. */
+    uint64_t bytes_written; /**< Of the image. */
+    uint32_t files;         /**< So far. */
+    uint32_t reserved;
+} hl_prepare_progress;
+
+/** Options for making an image. Everything is copied. */
+typedef struct hl_prepare_options {
+    size_t size;                    /**< sizeof(hl_prepare_options). */
+    const char *const *arguments;   /**< NULL-terminated argv that the image suggests, the program's path first; NULL:
+                                         what an OCI image says, else nothing. */
+    const char *const *environment; /**< NULL-terminated "NAME=value" strings; NULL: as above. */
+    const char *directory;          /**< Working directory; NULL: as above. */
+    uint64_t size_max;              /**< Bytes of the image; 0: HL_PREPARE_SIZE_MAX. */
+    uint32_t files_max;             /**< 0: HL_PREPARE_FILES_DEFAULT. */
+    uint32_t depth_max;             /**< 0: HL_PREPARE_DEPTH_DEFAULT. */
+    uint64_t timeout_ns;            /**< For the whole; the helper's CPU time has the same limit. 0:
+                                         HL_PREPARE_TIMEOUT_NS_DEFAULT. */
+    bool (*progress)(const hl_prepare_progress *progress, void *user); /**< Called now and then on the caller's thread;
+                                         false: stop, with HL_INTERRUPTED. May be NULL. */
+    void *progress_user;            /**< For `progress`. */
+} hl_prepare_options;
+
+HL_BEGIN_DECLS
+
+/**
+ * @brief Makes a prepared image of `input` and puts it at `output`, in one step when it is complete.
+ * @param input   A tar archive (ustar, pax, GNU; plain or compressed with gzip, bzip2, xz or zstd), an OCI image layout
+ *                (a directory, or a tar of one), or any other directory. What it is, its contents tell.
+ * @param output  File to make or replace.
+ * @param options NULL: defaults.
+ *
+ * Names in archives never leave the image: leading slashes are dropped, names with `..` are refused, symbolic links
+ * are followed inside the image.
+ *
+ * @return HL_OK; HL_IMAGE_UNREADABLE; HL_IMAGE_INVALID (the message names the member); HL_IMAGE_TOO_LARGE,
+ * HL_IMAGE_TOO_MANY_FILES, HL_IMAGE_TOO_DEEP; HL_TIMED_OUT; HL_CPU_LIMIT; HL_INTERRUPTED; HL_INVALID_ARGUMENT;
+ * HL_OUT_OF_MEMORY; HL_SYSTEM. Any thread.
+ */
+HL_API HL_MUST_CHECK hl_status hl_prepare_file(const char *input, const char *output, const hl_prepare_options *options,
+                                               hl_error *err);
+
+HL_END_DECLS
+
+#endif

@@ -1,0 +1,11 @@
+/* A directory of the host, sent to the helper as records. */
+#ifndef HL_IMAGE_HOST_DIRECTORY_H
+#define HL_IMAGE_HOST_DIRECTORY_H
+
+#include "image/host/records.h"
+
+/* `root`: the directory's path, for messages; `below`: where it goes in the image, "" for the root. */
+hl_status hl__directory_send(struct hl__records *records, int directory, const char *root,
+                             const char *below, hl_error *err);
+
+#endif

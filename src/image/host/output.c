@@ -1,0 +1,78 @@
+/* Files that appear when they are complete. */
+#define _GNU_SOURCE
+#include "image/host/output.h"
+
+#include "util/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hyperlight/abi/image.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TRIES 16
+
+static bool name_temporary(struct hl__output *output)
+{
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return false;
+    int length = snprintf(output->temporary, sizeof output->temporary, "%s.%016" PRIx64 ".new",
+                          output->path, random);
+    if (length < (int)sizeof output->temporary)
+        return true;
+    errno = ENAMETOOLONG;
+    return false;
+}
+
+hl_status hl__output_open(struct hl__output *output, const char *path, hl_error *err)
+{
+    output->path = path;
+    output->file = -1;
+    errno = EEXIST;
+    for (int i = 0; i < TRIES && output->file < 0 && errno == EEXIST; i++) {
+        if (!name_temporary(output))
+            break;
+        output->file = open(output->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    if (output->file < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "open", "cannot make a file beside '%s'", path);
+    return HL_OK;
+}
+
+/* What is under the name after a power failure is whole. */
+static hl_status keep(struct hl__output *output, hl_error *err)
+{
+    if (fsync(output->file) != 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "fsync", "cannot write '%s'", output->path);
+    if (rename(output->temporary, output->path) != 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "rename", "cannot make '%s'", output->path);
+    return HL_OK;
+}
+
+hl_status hl__output_close(struct hl__output *output, hl_status status, hl_error *err)
+{
+    if (status == HL_OK)
+        status = keep(output, err);
+    if (status != HL_OK)
+        unlink(output->temporary);
+    close(output->file);
+    output->file = -1;
+    return status;
+}
+
+hl_status hl__output_check(int file, uint64_t size, hl_error *err)
+{
+    struct hl_image_head head;
+    struct stat attributes;
+    if (fstat(file, &attributes) != 0 || (uint64_t)attributes.st_size != size ||
+        pread(file, &head, sizeof head, 0) != (ssize_t)sizeof head ||
+        head.magic != HL_IMAGE_MAGIC || head.version != HL_IMAGE_VERSION || head.size != size ||
+        size % 4096 != 0)
+        return hl__error_set(err, HL_IMAGE_INVALID, NULL,
+                             "hyperlight-prepare made no image, without saying why");
+    return HL_OK;
+}

@@ -1,0 +1,23 @@
+/* Files that appear under their names when they are complete. */
+#ifndef HL_IMAGE_HOST_OUTPUT_H
+#define HL_IMAGE_HOST_OUTPUT_H
+
+#include <hyperlight/error.h>
+#include <limits.h>
+
+struct hl__output {
+    int file;
+    const char *path;
+    char temporary[PATH_MAX]; /* in the same directory */
+};
+
+/* An empty file that becomes `path`. */
+hl_status hl__output_open(struct hl__output *output, const char *path, hl_error *err);
+
+/* With HL_OK the file gets its name, with a failure it goes, and the status is returned. */
+hl_status hl__output_close(struct hl__output *output, hl_status status, hl_error *err);
+
+/* Looks whether the file is an image of `size` bytes, as far as the host ever looks. */
+hl_status hl__output_check(int file, uint64_t size, hl_error *err);
+
+#endif
