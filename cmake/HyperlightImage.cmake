@@ -8,10 +8,14 @@ pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
 pkg_check_modules(LIBSECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(NETTLE REQUIRED IMPORTED_TARGET nettle)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+include(HyperlightRewrite)
+if(NOT TARGET hl_image_rewrite)
+    message(FATAL_ERROR "libhyperlight-image needs Zydis (Debian: libzydis-dev); or configure with -DHL_IMAGE=OFF")
+endif()
 
 set(image_includes "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
 file(GLOB helper_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/image/*.c")
-list(FILTER helper_sources EXCLUDE REGEX "/helper\\.c$")
+list(FILTER helper_sources EXCLUDE REGEX "/(helper|rewrite[^/]*)\\.c$")
 file(GLOB image_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/image/host/*.c")
 
 # A sanitizer's and a coverage tool's runtime does what the helper may not.
@@ -23,7 +27,7 @@ endif()
 # What reads hostile input: in the helper, and in tests.
 add_library(hyperlight_reader STATIC ${helper_sources})
 target_include_directories(hyperlight_reader PUBLIC ${image_includes})
-target_link_libraries(hyperlight_reader PRIVATE hl_host hl_confinement
+target_link_libraries(hyperlight_reader PRIVATE hl_host hl_confinement hl_image_rewrite
     PUBLIC hyperlight_static PkgConfig::LIBARCHIVE PkgConfig::LIBSECCOMP PkgConfig::NETTLE PkgConfig::JANSSON)
 
 set(helper_folder "${CMAKE_INSTALL_LIBEXECDIR}/hyperlight")

@@ -2,12 +2,12 @@
 #define _GNU_SOURCE
 #include "image/writer.h"
 
+#include "image/writer_rewrite.h"
 #include "util/error.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +21,7 @@ struct writer {
     uint32_t inode_count, entry_count;
     char *names;
     uint64_t names_size;
+    struct hl__rewrites rewrites;
 };
 
 static hl_status no_memory(hl_error *err)
@@ -183,6 +184,8 @@ static hl_status append_tables(struct writer *writer, const struct hl__image_tex
         status = append_part(writer, writer->names, writer->names_size, writer->names_size,
                              &head->names, err);
     if (status == HL_OK)
+        status = hl__rewrites_write(&writer->rewrites, writer->contents, &head->rewrites, err);
+    if (status == HL_OK)
         status = append_part(writer, texts->arguments, texts->arguments_size, texts->arguments_size,
                              &head->arguments, err);
     if (status == HL_OK)
@@ -231,6 +234,7 @@ static void writer_free(struct writer *writer)
     free(writer->order);
     free(writer->entries);
     free(writer->names);
+    hl__rewrites_free(&writer->rewrites);
 }
 
 hl_status hl__image_write(struct hl__tree *tree, const struct hl__image_texts *texts,
@@ -240,6 +244,8 @@ hl_status hl__image_write(struct hl__tree *tree, const struct hl__image_texts *t
     hl_status status = writer_init(&writer, tree, err);
     if (status == HL_OK)
         status = hl__contents_finish(tree->contents, err);
+    if (status == HL_OK)
+        status = hl__rewrites_make(&writer.rewrites, tree->contents, err);
     if (status == HL_OK)
         status = write_inodes(&writer, err);
     if (status == HL_OK)
