@@ -83,7 +83,7 @@ enum {
     "      --env NAME=VALUE     set a variable; it gets no others\n"                               \
     "      --env NAME           pass on a variable of this environment\n"                          \
     "      --stats              print what the run cost, on stderr\n"                              \
-    "      --trace              print the system calls that are not served, on stderr\n"           \
+    "      --trace              print each system call on stderr, as strace does\n"           \
     "      --driver NAME        hypervisor to use (see 'hyperlight doctor')\n"                     \
     "      --log LEVEL          none, error, warn (default), info, debug or trace\n"               \
     "  -h, --help               print this help\n"                                                 \

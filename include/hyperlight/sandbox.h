@@ -104,7 +104,7 @@ typedef struct hl_sandbox_options {
     hl_host_functions *host_functions; /**< NULL: none. The sandbox holds a reference, and the set takes no more
                                             functions. */
     hl_clock_policy clock;       /**< 0: HL_CLOCK_HOST. */
-    bool trace;                  /**< Log each system call that the shim does not serve, to the context's sink
+    bool trace;                  /**< Log each system call as strace does, to the context's sink
                                       whatever its level. */
     bool seed_fixed;             /**< Use `seed` at the start and after each restore: the guest's randomness then
                                       repeats. */

@@ -1,11 +1,9 @@
-/* Dispatch of system calls, and the trace of those that are not served. */
+/* Dispatch of system calls, and access to the memory that they name. */
 #include "entry/syscall.h"
 #include "base/linux.h"
-#include "base/text.h"
 #include "entry/access.h"
 #include "entry/state.h"
-#include "entry/syscall_names.h"
-#include "host/host.h"
+#include "entry/trace.h"
 #include "memory/memory.h"
 #include "thread/thread.h"
 
@@ -22,36 +20,26 @@ static hl__syscall_handler *const handlers[] = {
 static const uint8_t refusals[] = {
     HL__SYSCALLS(SYSCALL_NOTHING, SYSCALL_NOTHING, SYSCALL_REFUSAL)[461] = ENOSYS};
 
-#define SYSCALL_NAME(number, name) [number] = #name,
-static const char *const names[] = {HL__SYSCALL_NAMES(SYSCALL_NAME)};
-
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static void syscall_trace(uint64_t number, const uint64_t *arg)
+/* What a call without a handler comes to. */
+static int64_t syscall_refusal(uint64_t number)
 {
-    char bytes[200];
-    struct hl__text text;
-
-    hl__text_start(&text, bytes, sizeof bytes);
-    hl__text_add(&text, number < COUNT(names) && names[number] ? names[number] : "unknown");
-    hl__text_add(&text, "(");
-    for (int i = 0; i < 6; i++) {
-        hl__text_add(&text, i ? ", " : "");
-        hl__text_add_hex(&text, arg[i]);
-    }
-    hl__text_add(&text, ") [");
-    hl__text_add_number(&text, number);
-    hl__text_add(&text, "] is not served: ENOSYS");
-    hl__host_log(bytes, text.size);
+    return number < COUNT(refusals) && refusals[number] ? -refusals[number] : -ENOSYS;
 }
 
-static int64_t syscall_unserved(uint64_t number, const uint64_t *arg)
+static bool syscall_known(uint64_t number)
 {
-    if (number < COUNT(refusals) && refusals[number])
-        return -refusals[number];
-    if (HL__BOOT->flags & HL_ABI_BOOT_TRACE)
-        syscall_trace(number, arg);
-    return -ENOSYS;
+    return (number < COUNT(handlers) && handlers[number]) ||
+           (number < COUNT(refusals) && refusals[number]);
+}
+
+/* These do not come back, or with other registers. */
+static bool syscall_leaves(uint64_t number)
+{
+    enum { RT_SIGRETURN = 15, EXIT = 60, EXIT_GROUP = 231 };
+
+    return number == RT_SIGRETURN || number == EXIT || number == EXIT_GROUP;
 }
 
 static int64_t syscall_call(const struct hl_abi_registers *registers)
@@ -62,7 +50,7 @@ static int64_t syscall_call(const struct hl_abi_registers *registers)
 
     if (number < COUNT(handlers) && handlers[number])
         return handlers[number](arg);
-    return syscall_unserved(number, arg);
+    return syscall_refusal(number);
 }
 
 void hl__syscall_forget(struct hl__thread *thread)
@@ -78,12 +66,19 @@ void hl__syscall_forget(struct hl__thread *thread)
 bool hl__syscall_try(struct hl_abi_registers *registers)
 {
     struct hl__thread *thread = hl__thread;
-    int64_t result = syscall_call(registers);
+    bool trace = HL__BOOT->flags & HL_ABI_BOOT_TRACE;
+    uint64_t number = registers->rax;
+    int64_t result;
 
+    if (trace && syscall_leaves(number))
+        hl__trace(number, registers, 0, false, true);
+    result = syscall_call(registers);
     if (result == HL__WAITING) {
         thread->in_syscall = true;
         return false;
     }
+    if (trace && !syscall_leaves(number))
+        hl__trace(number, registers, result, true, syscall_known(number));
     registers->rax = (uint64_t)result;
     if (thread->wait.started || thread->signals.mask_is_saved)
         hl__syscall_forget(thread);
