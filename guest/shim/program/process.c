@@ -103,6 +103,15 @@ HL__SYSCALL(sched_getaffinity)
     return hl__user_write(arg[2], &one_cpu, sizeof one_cpu) < 0 ? -EFAULT : (int64_t)sizeof one_cpu;
 }
 
+HL__SYSCALL(getcpu)
+{
+    const uint32_t zero = 0;
+
+    if (arg[0] && hl__user_write(arg[0], &zero, sizeof zero) < 0)
+        return -EFAULT;
+    return arg[1] ? hl__user_write(arg[1], &zero, sizeof zero) : 0;
+}
+
 /* Settings that do nothing here but are kept for who asks; anything else is refused. */
 static int64_t prctl_setting(const uint64_t *arg)
 {

@@ -46,6 +46,8 @@ static const struct hl_abi_shim door = {
     .wake = (const struct hl_abi_wake *)HL_ABI_WAKE_ADDRESS,
 };
 
+extern const uint8_t hl__vdso[]; /* vdso/image.S */
+
 static struct hl__elf_plan plan;
 
 static _Noreturn void refuse_too_large(const char *what, uint64_t page_count)
@@ -201,6 +203,7 @@ struct aux_entry {
 static uint32_t make_aux(struct aux_entry *aux, const struct start_texts *texts, uint64_t shift)
 {
     const struct aux_entry entries[] = {
+        {AT_SYSINFO_EHDR, (uint64_t)hl__vdso},
         {AT_PHDR, plan.headers ? plan.headers + shift : 0},
         {AT_PHENT, 56},
         {AT_PHNUM, plan.header_count},

@@ -22,7 +22,7 @@
     REFUSED(227, clock_settime, EPERM, "the clocks are the host's") DONE(228, clock_gettime) \
     DONE(229, clock_getres) DONE(230, clock_nanosleep) DONE(231, exit_group) DONE(234, tgkill) \
     DONE(273, set_robust_list) DONE(274, get_robust_list) DONE(297, rt_tgsigqueueinfo) \
-    DONE(302, prlimit64) DONE(318, getrandom) \
+    DONE(302, prlimit64) DONE(309, getcpu) DONE(318, getrandom) \
     PARTIAL(435, clone3, "makes threads; a new process is refused with EPERM") \
     REFUSED(164, settimeofday, EPERM, "the clocks are the host's")
 /* clang-format on */
