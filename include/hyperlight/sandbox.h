@@ -132,6 +132,8 @@ typedef struct hl_stats {
     uint64_t output_size;        /**< Bytes of output taken. */
     uint64_t driver_calls;       /**< Calls to the hypervisor other than entries since it was made, creation
                                       included. */
+    uint64_t edits;              /**< Hypercalls that changed the address space; part of `hypercalls`. */
+    uint64_t ticks;              /**< Ticks of the guest's timer that were delivered. */
 } hl_stats;
 
 HL_BEGIN_DECLS

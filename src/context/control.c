@@ -23,6 +23,7 @@ hl_status hl__control_new(hl_context *context, hl__control **control, hl_error *
     }
     atomic_init(&made->references, 1);
     atomic_init(&made->deadline_ns, UINT64_MAX);
+    atomic_init(&made->tick_ns, UINT64_MAX);
     *control = made;
     return HL_OK;
 }
@@ -63,23 +64,30 @@ static uint64_t first_look(uint64_t deadline_ns, uint64_t cpu_budget_ns)
     return spent < deadline_ns ? spent : deadline_ns;
 }
 
+static hl_status control_enroll(hl__control *control, hl_error *err)
+{
+    if (control->enrolled)
+        return HL_OK;
+    hl_status status = hl__watchdog_enroll(control->context->watchdog, control, err);
+    control->enrolled = status == HL_OK;
+    return status;
+}
+
 hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns, uint64_t cpu_budget_ns,
                             hl_error *err)
 {
     struct hl__watchdog *watchdog = control->context->watchdog;
     uint64_t look = first_look(deadline_ns, cpu_budget_ns);
     bool watched = look != UINT64_MAX || control->context->driver->kick_repeats;
-    if (watched && !control->enrolled) {
-        hl_status status = hl__watchdog_enroll(watchdog, control, err);
-        if (status != HL_OK)
-            return status;
-        control->enrolled = true;
-    }
+    hl_status status = watched ? control_enroll(control, err) : HL_OK;
+    if (status != HL_OK)
+        return status;
     control->unblocked = hl__kick_unblock(control->context->kick_signal);
     control_set_budget(control, cpu_budget_ns);
     atomic_store_explicit(&control->deadline_ns, deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&control->look_ns, look, memory_order_relaxed);
     atomic_store_explicit(&control->kick_owed, false, memory_order_relaxed);
+    atomic_store_explicit(&control->tick_due, false, memory_order_relaxed);
     uint64_t run = hl__state_run(atomic_load(&control->state)) + 1;
     atomic_store(&control->state, run << HL__STATE_RUN_SHIFT | HL__STATE_ARMED);
     if (look != UINT64_MAX)
@@ -89,6 +97,7 @@ hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns, uint64_t
 
 hl_status hl__control_end(hl__control *control)
 {
+    atomic_store_explicit(&control->tick_ns, UINT64_MAX, memory_order_relaxed);
     uint64_t state = atomic_fetch_and(&control->state, ~HL__STATE_ARMED);
     if (control->unblocked)
         hl__kick_block(control->context->kick_signal);
@@ -106,9 +115,10 @@ hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *
     struct hl__kick_target target = {.kick = driver->kick, .vcpu = vcpu};
     hl_status status = HL_OK;
     hl__kick_enter(&target);
-    /* Who cancels writes the cause and reads the runner then: one of the two sees the other. */
+    /* Who cancels writes the cause and reads the runner then, and likewise with ticks: one of the two
+     * sees the other. */
     atomic_store(&control->runner, hl__os_thread_id());
-    if (hl__control_cause(control) == HL_OK)
+    if (hl__control_cause(control) == HL_OK && !atomic_load(&control->tick_due))
         status = driver->run(vcpu, exit, err);
     else
         *exit = (struct hl__exit){.kind = HL__EXIT_INTERRUPTED};
@@ -119,7 +129,7 @@ hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *
 
 bool hl__control_kick(hl__control *control)
 {
-    int thread = atomic_load(&control->runner);
+    int runner = atomic_load(&control->runner), thread = runner < 0 ? -runner : runner;
     return thread == 0 || (hl__kick_send(thread, control->context->kick_signal) &&
                            !control->context->driver->kick_repeats);
 }
@@ -159,17 +169,49 @@ bool hl__control_wait(hl__control *control, uint64_t until_ns)
     }
 }
 
-bool hl__control_poll(hl__control *control, int descriptor, bool to_write)
+int hl__control_poll(hl__control *control, int descriptor, bool to_write, uint64_t until_ns)
 {
     int signal = control->context->kick_signal;
     int result = -EINTR;
     hl__kick_block(signal);
-    atomic_store(&control->runner, hl__os_thread_id());
+    atomic_store(&control->runner, -hl__os_thread_id());
     while (result == -EINTR && hl__control_cause(control) == HL_OK)
-        result = hl__os_descriptor_wait(descriptor, to_write, signal);
+        result = hl__os_descriptor_wait(descriptor, to_write, signal, until_ns);
     atomic_store(&control->runner, 0);
     hl__kick_unblock(signal);
-    return hl__control_cause(control) == HL_OK;
+    if (hl__control_cause(control) != HL_OK)
+        return -EINTR;
+    return result == -EAGAIN ? -EAGAIN : 0;
+}
+
+static void tick_await(hl__control *control, uint64_t tick_ns)
+{
+    atomic_store(&control->tick_ns, tick_ns);
+    if (tick_ns != UINT64_MAX)
+        hl__watchdog_expect(control->context->watchdog, tick_ns);
+}
+
+bool hl__control_tick_start(hl__control *control, uint64_t first_ns, uint64_t period_ns)
+{
+    if (first_ns != UINT64_MAX && control_enroll(control, NULL) != HL_OK)
+        return false;
+    atomic_store(&control->tick_period_ns, period_ns);
+    tick_await(control, first_ns);
+    return true;
+}
+
+bool hl__control_tick_take(hl__control *control)
+{
+    if (!atomic_load_explicit(&control->tick_due, memory_order_relaxed))
+        return false;
+    atomic_store(&control->tick_due, false);
+    uint64_t now = hl__os_monotonic_ns(), due = atomic_load(&control->tick_ns);
+    if (now < due)
+        return false;
+    uint64_t period = atomic_load(&control->tick_period_ns);
+    uint64_t next = due + period > now ? due + period : now + period;
+    tick_await(control, period && next >= now ? next : UINT64_MAX);
+    return true;
 }
 
 uint64_t hl__control_deadline_ns(const hl__control *control)

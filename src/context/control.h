@@ -46,9 +46,17 @@ bool hl__control_cancel(hl__control *control, hl_status cause);
 /* Waits until cancelled or until CLOCK_MONOTONIC reaches `until_ns`. Returns whether cancelled. */
 bool hl__control_wait(hl__control *control, uint64_t until_ns);
 
-/* Waits until `descriptor` can be read (written), has failed, or the run is cancelled. Returns false
- * if it was cancelled. */
-bool hl__control_poll(hl__control *control, int descriptor, bool to_write);
+/* Waits until `descriptor` can be read (written) or has failed: 0. -EAGAIN: CLOCK_MONOTONIC reached
+ * `until_ns` (UINT64_MAX: never) before. -EINTR: the run was cancelled. */
+int hl__control_poll(hl__control *control, int descriptor, bool to_write, uint64_t until_ns);
+
+/* Asks for a tick at `first_ns` (CLOCK_MONOTONIC; UINT64_MAX: none), and one every `period_ns` behind it
+ * (0: none), in place of those before; the end of the run ends them. A tick makes hl__control_run()
+ * return HL__EXIT_INTERRUPTED. False if the watchdog cannot be started. */
+bool hl__control_tick_start(hl__control *control, uint64_t first_ns, uint64_t period_ns);
+
+/* Whether a tick is due; the next one is awaited then. Cheap while none is. */
+bool hl__control_tick_take(hl__control *control);
 
 /* The deadline of the armed run. */
 uint64_t hl__control_deadline_ns(const hl__control *control);

@@ -23,8 +23,13 @@ struct hl_interrupt_handle {
     atomic_uint_fast64_t cpu_start_ns;
     atomic_int cpu_clock;
 
-    atomic_int runner;         /* thread that a kick would stop, or 0 */
-    atomic_bool kick_owed;     /* a kick may not have got there; the watchdog tries again */
+    /* thread that a kick would stop, or 0; negated: it waits for a descriptor */
+    atomic_int runner;
+    atomic_bool kick_owed; /* a kick may not have got there; the watchdog tries again */
+    /* The armed thread's: when the next tick is due, UINT64_MAX if none is, and how long to the one
+     * behind it, 0 if there is none. */
+    atomic_uint_fast64_t tick_ns, tick_period_ns;
+    atomic_bool tick_due;      /* the watchdog's word that it may be worth a look at the clock */
     atomic_uint cancellations; /* waiters of hl__control_wait sleep on it */
 
     /* The armed thread's. */
@@ -36,6 +41,8 @@ struct hl_interrupt_handle {
         hl__control *previous, *next;
         uint64_t run;     /* `look_ns` is about that run */
         uint64_t look_ns; /* later than the run's own, as its budget is not spent yet */
+        uint64_t told_ns; /* the last tick that was told */
+        bool tick_owed;   /* its kick may not have got there */
     } watch;
 };
 

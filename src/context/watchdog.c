@@ -72,14 +72,37 @@ static uint64_t watch_idle(hl__control *control, uint64_t look, uint64_t now)
     return look > now ? look : UINT64_MAX;
 }
 
-/* Cancels a control's run if it is over. Returns when to look again. */
-static uint64_t watch_control(hl__control *control, uint64_t now)
+/*
+ * Tells a tick that is due, and stops the guest for it. Returns when to look again: for the tick behind
+ * it, too, which saves a ring.
+ */
+static uint64_t watch_tick(hl__control *control, uint64_t now)
 {
-    uint64_t state = atomic_load(&control->state);
+    struct hl__watch *watch = &control->watch;
+    uint64_t due = atomic_load(&control->tick_ns);
+    if (now < due)
+        return due;
+    if (watch->told_ns != due) {
+        watch->told_ns = due;
+        watch->tick_owed = true;
+        atomic_store(&control->tick_due, true);
+    }
+    if (!atomic_load(&control->tick_due) || atomic_load(&control->runner) <= 0)
+        watch->tick_owed = false; /* it is taken already, or before the guest is entered again */
+    if (watch->tick_owed)
+        watch->tick_owed = !hl__control_kick(control);
+    if (watch->tick_owed)
+        return now + KICK_RETRY_NS;
+    uint64_t period = atomic_load(&control->tick_period_ns), next = due + period;
+    next = next > now ? next : now + period;
+    return period && next > now ? next : UINT64_MAX;
+}
+
+/* Cancels a run if it is over. Returns when to look again. */
+static uint64_t watch_run(hl__control *control, uint64_t state, uint64_t now)
+{
     struct hl__watch *watch = &control->watch;
     uint64_t look = atomic_load(&control->look_ns);
-    if (!hl__state_is_live(state))
-        return watch_idle(control, look, now);
     if (watch->run == hl__state_run(state))
         look = watch->look_ns;
     if (now < look)
@@ -91,12 +114,23 @@ static uint64_t watch_control(hl__control *control, uint64_t now)
         cause = HL_CPU_LIMIT;
         look = budget_look(control, now, deadline);
         if (look != 0) {
-            *watch = (struct hl__watch){watch->previous, watch->next, hl__state_run(state), look};
+            watch->run = hl__state_run(state);
+            watch->look_ns = look;
             return look;
         }
     }
     hl__control_cancel_run(control, state, cause);
     return UINT64_MAX;
+}
+
+/* Does for a control what is to be done now. Returns when to look again. */
+static uint64_t watch_control(hl__control *control, uint64_t now)
+{
+    uint64_t state = atomic_load(&control->state);
+    if (!hl__state_is_live(state))
+        return watch_idle(control, atomic_load(&control->look_ns), now);
+    uint64_t run = watch_run(control, state, now), tick = watch_tick(control, now);
+    return run < tick ? run : tick;
 }
 
 static uint64_t watch_all(struct hl__watchdog *watchdog)

@@ -58,7 +58,8 @@ struct hl__system_state {
 enum hl__state_group {
     HL__STATE_GENERAL = 1,
     HL__STATE_SYSTEM = 2,
-    HL__STATE_EVENTS = 4, /* set only: drops every pending exception, interrupt and shadow */
+    /* set: drops every pending exception, interrupt and shadow; get: hl__cpu_state::event_pending */
+    HL__STATE_EVENTS = 4,
     /* get only; slow, for tests and debugging; its XSTATE_BV says what of it the hypervisor tells */
     HL__STATE_VECTOR = 8
 };
@@ -66,6 +67,8 @@ enum hl__state_group {
 struct hl__cpu_state {
     struct hl__general_state general;
     struct hl__system_state system;
+    /* HL__STATE_EVENTS: an exception or interrupt is yet to be delivered to the guest */
+    bool event_pending;
     uint8_t *vector; /* HL__VECTOR_STATE_SIZE bytes of the caller's, with HL__STATE_VECTOR */
 };
 

@@ -47,6 +47,8 @@ uint32_t hl__hyperv_state_get(const struct hl__hyperv_waiting *waiting, uint32_t
         state->general = waiting->state.general;
     if (groups & waiting->groups & HL__STATE_SYSTEM)
         state->system = waiting->state.system;
+    if (groups & waiting->groups & HL__STATE_EVENTS)
+        state->event_pending = false;
     return groups & ~waiting->groups;
 }
 

@@ -89,6 +89,7 @@ void hl__kvm_system_to(const struct hl__system_state *from, uint64_t apic_base,
                        struct kvm_sregs *to);
 void hl__kvm_system_from(const struct kvm_sregs *from, struct hl__system_state *to);
 void hl__kvm_events_none(struct kvm_vcpu_events *events);
+bool hl__kvm_event_pending(const struct kvm_vcpu_events *events);
 
 extern const hl__driver hl__kvm_driver;
 

@@ -204,6 +204,9 @@ static hl_status kvm_fetch_amid(struct kvm_vcpu *vcpu, uint64_t groups, hl_error
     if (groups & KVM_SYNC_X86_SREGS &&
         hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_GET_SREGS, kvm_sync_system(vcpu)) < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "KVM_GET_SREGS", "cannot read registers");
+    if (groups & KVM_SYNC_X86_EVENTS &&
+        hl__kvm_ioctl(vcpu->fd, vcpu->counter, KVM_GET_VCPU_EVENTS, &vcpu->run->s.regs.events) < 0)
+        return hl__error_os(err, HL_SYSTEM, errno, "KVM_GET_VCPU_EVENTS", "cannot read events");
     return HL_OK;
 }
 
@@ -235,7 +238,8 @@ hl_status hl__kvm_state_get(void *state, uint32_t groups, struct hl__cpu_state *
 {
     struct kvm_vcpu *vcpu = state;
     uint64_t wanted = (groups & HL__STATE_GENERAL ? KVM_SYNC_X86_REGS : 0) |
-                      (groups & HL__STATE_SYSTEM ? KVM_SYNC_X86_SREGS : 0);
+                      (groups & HL__STATE_SYSTEM ? KVM_SYNC_X86_SREGS : 0) |
+                      (groups & HL__STATE_EVENTS ? KVM_SYNC_X86_EVENTS : 0);
     hl_status status = kvm_fetch(vcpu, wanted, err);
     if (status == HL_OK && groups & HL__STATE_VECTOR)
         status = kvm_fetch_vector(vcpu, to->vector, err);
@@ -245,6 +249,8 @@ hl_status hl__kvm_state_get(void *state, uint32_t groups, struct hl__cpu_state *
         hl__kvm_general_from(kvm_sync_general(vcpu), &to->general);
     if (groups & HL__STATE_SYSTEM)
         hl__kvm_system_from(kvm_sync_system(vcpu), &to->system);
+    if (groups & HL__STATE_EVENTS)
+        to->event_pending = hl__kvm_event_pending(&vcpu->run->s.regs.events);
     return HL_OK;
 }
 

@@ -146,6 +146,12 @@ void hl__kvm_events_none(struct kvm_vcpu_events *events)
     };
 }
 
+bool hl__kvm_event_pending(const struct kvm_vcpu_events *events)
+{
+    return events->exception.injected || events->exception.pending || events->interrupt.injected ||
+           events->nmi.injected || events->nmi.pending || events->triple_fault.pending;
+}
+
 int hl__kvm_vcpu_set_xcr0(const struct kvm_vcpu *vcpu, uint64_t value)
 {
     struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = value}}};

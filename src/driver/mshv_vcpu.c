@@ -31,6 +31,9 @@ static const uint32_t event_names[] = {
     MSHV_REGISTER_PENDING_INTERRUPTION, MSHV_REGISTER_INTERRUPT_STATE, MSHV_REGISTER_PENDING_EVENT,
     MSHV_REGISTER_PENDING_EVENT + 1, MSHV_REGISTER_ACTIVITY_STATE};
 enum { EVENT_COUNT = sizeof event_names / sizeof *event_names };
+static const uint32_t pending_names[] = {MSHV_REGISTER_PENDING_INTERRUPTION,
+                                         MSHV_REGISTER_PENDING_EVENT};
+enum { PENDING_COUNT = sizeof pending_names / sizeof *pending_names };
 
 /* Creation */
 
@@ -186,6 +189,19 @@ static hl_status mshv_fetch_system(const struct mshv_vcpu *vcpu, struct hl__syst
     return status;
 }
 
+/* Bit 0 of what can be pending says that it is. */
+static hl_status mshv_fetch_events(const struct mshv_vcpu *vcpu, bool *pending, hl_error *err)
+{
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    hl__hyperv_batch_zeroes(&batch, pending_names, PENDING_COUNT);
+    hl_status status = hl__mshv_registers_get(vcpu, &batch, err);
+    *pending = false;
+    for (unsigned i = 0; i < PENDING_COUNT && status == HL_OK; i++)
+        *pending |= batch.values[i].number & 1;
+    return status;
+}
+
 static hl_status mshv_fetch_vector(const struct mshv_vcpu *vcpu, uint8_t *vector, hl_error *err)
 {
     uint8_t area[HL__HYPERV_VECTOR_SIZE] __attribute__((aligned(MSHV_PAGE_SIZE)));
@@ -206,6 +222,8 @@ hl_status hl__mshv_state_get(void *state, uint32_t groups, struct hl__cpu_state 
         status = mshv_fetch_general(vcpu, &to->general, err);
     if (missing & HL__STATE_SYSTEM && status == HL_OK)
         status = mshv_fetch_system(vcpu, &to->system, err);
+    if (missing & HL__STATE_EVENTS && status == HL_OK)
+        status = mshv_fetch_events(vcpu, &to->event_pending, err);
     if (missing & HL__STATE_VECTOR && status == HL_OK)
         status = mshv_fetch_vector(vcpu, to->vector, err);
     return status;

@@ -28,6 +28,8 @@ static const uint32_t system_names[HL__HYPERV_SYSTEM_COUNT] = {
 static const uint32_t event_names[] = {WHvRegisterPendingInterruption, WHvRegisterInterruptState,
                                        WHvRegisterPendingEvent, WHvRegisterInternalActivityState};
 enum { EVENT_COUNT = sizeof event_names / sizeof *event_names };
+static const uint32_t pending_names[] = {WHvRegisterPendingInterruption, WHvRegisterPendingEvent};
+enum { PENDING_COUNT = sizeof pending_names / sizeof *pending_names };
 
 _Static_assert(sizeof(union hl__hyperv_value) == sizeof(WHV_REGISTER_VALUE) &&
                    sizeof(uint32_t) == sizeof(WHV_REGISTER_NAME),
@@ -185,6 +187,19 @@ static hl_status whp_fetch_system(const struct whp_vcpu *vcpu, struct hl__system
     return status;
 }
 
+/* Bit 0 of what can be pending says that it is. */
+static hl_status whp_fetch_events(const struct whp_vcpu *vcpu, bool *pending, hl_error *err)
+{
+    struct hl__hyperv_batch batch;
+    batch.count = 0;
+    hl__hyperv_batch_zeroes(&batch, pending_names, PENDING_COUNT);
+    hl_status status = whp_registers_get(vcpu, &batch, err);
+    *pending = false;
+    for (unsigned i = 0; i < PENDING_COUNT && status == HL_OK; i++)
+        *pending |= batch.values[i].number & 1;
+    return status;
+}
+
 static hl_status whp_fetch_vector(const struct whp_vcpu *vcpu, uint8_t *vector, hl_error *err)
 {
     uint8_t area[HL__HYPERV_VECTOR_SIZE] __attribute__((aligned(64)));
@@ -208,6 +223,8 @@ hl_status hl__whp_state_get(void *state, uint32_t groups, struct hl__cpu_state *
         status = whp_fetch_general(vcpu, &to->general, err);
     if (missing & HL__STATE_SYSTEM && status == HL_OK)
         status = whp_fetch_system(vcpu, &to->system, err);
+    if (missing & HL__STATE_EVENTS && status == HL_OK)
+        status = whp_fetch_events(vcpu, &to->event_pending, err);
     if (missing & HL__STATE_VECTOR && status == HL_OK)
         status = whp_fetch_vector(vcpu, to->vector, err);
     return status;

@@ -16,10 +16,11 @@ void hl__os_word_wake(atomic_uint *word);
 /* The calling thread's number, never 0. Cheap, right in forked children too. */
 int hl__os_thread_id(void);
 
-/* Waits until a descriptor can be read (written) or is broken, which using it tells. `signal`, which
- * the caller blocked before, is let through during the wait only, so that none is missed. 0, or a
- * negated errno: -EINTR after any signal, or now and then. */
-int hl__os_descriptor_wait(int descriptor, bool to_write, int signal);
+/* Waits until a descriptor can be read (written) or is broken, which using it tells, at most until
+ * CLOCK_MONOTONIC reaches `until_ns` (UINT64_MAX: for ever). `signal`, which the caller blocked before,
+ * is let through during the wait only, so that none is missed. 0, or a negated errno: -EAGAIN if the
+ * time is up, -EINTR after any signal, or now and then. */
+int hl__os_descriptor_wait(int descriptor, bool to_write, int signal, uint64_t until_ns);
 
 /* A thread with every signal blocked. */
 typedef struct hl__os_thread {

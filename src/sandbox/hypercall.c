@@ -190,11 +190,32 @@ static enum hl__step log_line(hl_sandbox *sandbox, const struct hl_abi_call *cal
     return answer(sandbox, 0);
 }
 
-static enum hl__step sleep_for(hl_sandbox *sandbox, const struct hl_abi_call *call)
+static uint64_t time_after(uint64_t now, uint64_t duration_ns)
 {
-    uint64_t now = hl__os_monotonic_ns(), until = now + call->arg[0];
-    hl__control_wait(sandbox->control, until < now ? UINT64_MAX : until);
+    return now + duration_ns < now ? UINT64_MAX : now + duration_ns;
+}
+
+static enum hl__step wait_for(hl_sandbox *sandbox, const struct hl_abi_call *call)
+{
+    uint64_t until = time_after(hl__os_monotonic_ns(), call->arg[0]);
+    if (call->arg[1] & HL_ABI_EVENT_INPUT)
+        return answer(sandbox, hl__input_wait(sandbox, until) ? HL_ABI_EVENT_INPUT : 0);
+    hl__control_wait(sandbox->control, until);
     return answer(sandbox, 0);
+}
+
+/* However short the times are that a guest asks for, the host wakes no more often than every
+ * HL_ABI_TICK_MIN_NS for it. */
+static uint64_t tick_time(uint64_t wanted_ns)
+{
+    return wanted_ns > HL_ABI_TICK_MIN_NS ? wanted_ns : HL_ABI_TICK_MIN_NS;
+}
+
+static enum hl__step timer(hl_sandbox *sandbox, const struct hl_abi_call *call)
+{
+    uint64_t first = time_after(hl__os_monotonic_ns(), tick_time(call->arg[0]));
+    uint64_t period = call->arg[1] ? tick_time(call->arg[1]) : 0;
+    return answer(sandbox, hl__control_tick_start(sandbox->control, first, period) ? 0 : -ENOMEM);
 }
 
 static const char *refusal_reason(uint64_t refusal)
@@ -245,11 +266,13 @@ enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status,
 {
     const struct hl_abi_call call = hl__space_mailbox_read(sandbox->space)->call;
     int64_t result = 0;
-    enum hl__step step;
+    enum hl__step step = HL__STEP_CONTINUE;
     if ((op == HL_ABI_OP_HELLO) != (sandbox->guest.phase == HL__PHASE_HELLO))
         return hl__guest_violation(status, err,
                                    op == HL_ABI_OP_HELLO ? "a second first hypercall"
                                                          : "a hypercall before the first one");
+    if ((step = hl__output_take(sandbox, status, err)) != HL__STEP_CONTINUE)
+        return step;
     switch (op) {
     case HL_ABI_OP_HELLO:
         return hello(sandbox, &call, status, err);
@@ -260,11 +283,14 @@ enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status,
     case HL_ABI_OP_EXIT:
         return program_exit(sandbox, &call, status, err);
     case HL_ABI_OP_EDIT:
+        sandbox->stats.edits++;
         return edit(sandbox, &call);
     case HL_ABI_OP_LOG:
         return log_line(sandbox, &call, status, err);
     case HL_ABI_OP_WAIT:
-        return sleep_for(sandbox, &call);
+        return wait_for(sandbox, &call);
+    case HL_ABI_OP_TIMER:
+        return timer(sandbox, &call);
     case HL_ABI_OP_REFUSE:
         return refuse(sandbox, &call, status, err);
     case HL_ABI_OP_HOST_CALL:

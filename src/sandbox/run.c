@@ -31,6 +31,28 @@ static void reflect(hl_sandbox *sandbox, const struct hl_abi_fault *fault)
     sandbox->entry = HL__ENTRY_STATE;
 }
 
+/* Interrupts the program for a tick, where `stopped` it can be; or else tells the shim, which runs next.
+ */
+static hl_status tick(hl_sandbox *sandbox, bool stopped, hl_error *err)
+{
+    struct hl_abi_fault fault = {.vector = HL_ABI_VECTOR_TICK};
+    bool possible = false;
+    hl_status status =
+        stopped ? hl__vcpu_interrupted(sandbox->vm, &fault.registers, &possible, err) : HL_OK;
+    if (status)
+        return status;
+    sandbox->stats.ticks++;
+    struct hl_abi_mailbox *mailbox = hl__space_mailbox(sandbox->space, 0);
+    if (!possible) {
+        mailbox->tick = 1;
+        return HL_OK;
+    }
+    mailbox->fault = fault;
+    hl__vcpu_redirect(sandbox->vm, sandbox->vm->shim->fault);
+    sandbox->entry = HL__ENTRY_STATE;
+    return HL_OK;
+}
+
 static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *event,
                                 hl_status *status, hl_error *err)
 {
@@ -69,12 +91,15 @@ static hl_status take_vcpu(hl_sandbox *sandbox, hl_error *err)
 static hl_status loop(hl_sandbox *sandbox, hl_error *err)
 {
     enum hl__step step = HL__STEP_CONTINUE;
+    struct hl__event event = {.kind = HL__EVENT_CALL};
     hl_status status = take_vcpu(sandbox, err);
     while (!status && step == HL__STEP_CONTINUE) {
-        struct hl__event event;
         hl_status cause = hl__control_cause(sandbox->control);
         if (cause)
             return cancelled(sandbox, cause, err);
+        if (hl__control_tick_take(sandbox->control) &&
+            (status = tick(sandbox, event.kind == HL__EVENT_INTERRUPTED, err)))
+            return status;
         sandbox->stats.entries++;
         status = hl__vcpu_enter(sandbox->vm, sandbox->space, sandbox->entry, sandbox->control,
                                 &event, err);
@@ -101,6 +126,10 @@ hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *
     if (status)
         return status;
     status = loop(sandbox, err);
+    if (status) {
+        hl_status ignored = HL_OK; /* the run has failed already */
+        hl__output_take(sandbox, &ignored, NULL);
+    }
     /* Who cancelled was told that the run is over; a reply that came at the same moment does not
      * change that. */
     hl_status cause = hl__control_end(sandbox->control);

@@ -117,6 +117,11 @@ enum hl__step hl__guest_violation(hl_status *status, hl_error *err, const char *
 enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
                                hl_status *status, hl_error *err);
 enum hl__step hl__stream_read(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result);
+/* Takes the output that waits in hl_abi_output, if any does. */
+enum hl__step hl__output_take(hl_sandbox *sandbox, hl_status *status, hl_error *err);
+/* Waits until reading standard input would not wait; false if it still would at `until_ns`, or if the
+ * run was cancelled. */
+bool hl__input_wait(hl_sandbox *sandbox, uint64_t until_ns);
 /* Counts output; false once it exceeds the limit. */
 bool hl__output_count(hl_sandbox *sandbox, uint64_t size, hl_status *status, hl_error *err);
 

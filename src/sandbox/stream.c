@@ -8,6 +8,16 @@
 /* Output is copied out of the guest in pieces of this size. */
 enum { PIECE_SIZE = 16384 };
 
+/* How much of `size` bytes the limit leaves room for. */
+static uint64_t output_room(const hl_sandbox *sandbox, uint64_t size)
+{
+    uint64_t limit = sandbox->options.output_size_max, used = sandbox->run.output_size;
+    if (limit == HL_UNLIMITED)
+        return size;
+    uint64_t left = limit > used ? limit - used : 0;
+    return left < size ? left : size;
+}
+
 bool hl__output_count(hl_sandbox *sandbox, uint64_t size, hl_status *status, hl_error *err)
 {
     uint64_t limit = sandbox->options.output_size_max;
@@ -37,20 +47,20 @@ static bool capture_append(struct hl__capture *capture, const char *data, size_t
     return true;
 }
 
-/* Writes everything unless the descriptor fails or the run is cancelled. Returns bytes written, or
- * a negated errno if there were none. */
+/* Writes everything unless the descriptor fails or the run is cancelled: then what it takes without
+ * waiting. Returns bytes written, or a negated errno if there were none. */
 static int64_t write_descriptor(hl_sandbox *sandbox, int descriptor, const char *data, size_t size)
 {
     size_t done = 0;
     while (done < size) {
-        if (!hl__control_poll(sandbox->control, descriptor, true))
-            return done ? (int64_t)done : -EINTR;
+        bool cancelled = hl__control_poll(sandbox->control, descriptor, true, UINT64_MAX) != 0;
         int64_t written = hl__os_descriptor_write(descriptor, data + done, size - done, 0);
-        if (written == -EAGAIN)
-            continue;
-        if (written < 0)
+        if (written > 0)
+            done += (size_t)written;
+        if (cancelled)
+            return done ? (int64_t)done : -EINTR;
+        if (written < 0 && written != -EAGAIN)
             return done ? (int64_t)done : written;
-        done += (size_t)written;
     }
     return (int64_t)done;
 }
@@ -96,34 +106,70 @@ static hl_status emit(hl_sandbox *sandbox, int number, const char *data, size_t 
     }
 }
 
-enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
-                               hl_status *status, hl_error *err)
+/* Gives out what lies in guest memory. Returns bytes taken, or a negated errno if there were none. */
+static int64_t give_out(hl_sandbox *sandbox, int number, uint64_t address, uint64_t size,
+                        hl_status *status, hl_error *err)
 {
     char piece[PIECE_SIZE];
-    uint64_t size = call->arg[2], done = 0;
-    if ((call->arg[0] != 1 && call->arg[0] != 2) || size > HL_ABI_IO_SIZE_MAX) {
-        *result = call->arg[0] != 1 && call->arg[0] != 2 ? -EBADF : -EINVAL;
-        return HL__STEP_CONTINUE;
-    }
-    if (!hl__output_count(sandbox, size, status, err))
-        return HL__STEP_FAILED;
-    while (done < size && !hl__control_cause(sandbox->control)) {
+    uint64_t done = 0;
+    while (done < size) {
         size_t part = size - done < sizeof piece ? (size_t)(size - done) : sizeof piece;
         int64_t written = -EFAULT;
-        if (hl__space_read(sandbox->space, call->arg[1] + done, piece, part))
-            *status = emit(sandbox, (int)call->arg[0], piece, part, &written, err);
+        if (hl__space_read(sandbox->space, address + done, piece, part))
+            *status = emit(sandbox, number, piece, part, &written, err);
         if (*status)
-            return HL__STEP_FAILED;
-        if (written < 0) {
-            *result = done ? (int64_t)done : written;
-            return HL__STEP_CONTINUE;
-        }
+            return 0;
+        if (written < 0)
+            return done ? (int64_t)done : written;
         done += (uint64_t)written;
         if ((size_t)written < part)
             break;
     }
-    *result = (int64_t)done;
+    return (int64_t)done;
+}
+
+/* What exceeds the limit is not given out, what fits is. */
+static enum hl__step take_output(hl_sandbox *sandbox, int number, uint64_t address, uint64_t size,
+                                 int64_t *result, hl_status *status, hl_error *err)
+{
+    uint64_t room = output_room(sandbox, size);
+    *result = give_out(sandbox, number, address, room, status, err);
+    if (*status || !hl__output_count(sandbox, size, status, err))
+        return HL__STEP_FAILED;
     return HL__STEP_CONTINUE;
+}
+
+enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
+                               hl_status *status, hl_error *err)
+{
+    bool known = call->arg[0] == 1 || call->arg[0] == 2;
+    if (!known || call->arg[2] > HL_ABI_IO_SIZE_MAX) {
+        *result = known ? -EINVAL : -EBADF;
+        return HL__STEP_CONTINUE;
+    }
+    return take_output(sandbox, (int)call->arg[0], call->arg[1], call->arg[2], result, status, err);
+}
+
+enum hl__step hl__output_take(hl_sandbox *sandbox, hl_status *status, hl_error *err)
+{
+    uint64_t offset = hl__space_output_offset(sandbox->space);
+    const struct hl_abi_output *waiting =
+        (const struct hl_abi_output *)(sandbox->space->ram + offset);
+    const uint32_t stream = waiting->stream, size = waiting->size;
+    if (size == 0)
+        return HL__STEP_CONTINUE;
+    struct hl_abi_output *output =
+        hl__space_host_write(sandbox->space, offset, offsetof(struct hl_abi_output, bytes));
+    int64_t result;
+    output->size = 0;
+    if ((stream != 1 && stream != 2) || size > sizeof output->bytes)
+        return hl__guest_violation(status, err, "malformed output");
+    enum hl__step step = take_output(sandbox, (int)stream,
+                                     HL_ABI_OUTPUT_ADDRESS + offsetof(struct hl_abi_output, bytes),
+                                     size, &result, status, err);
+    if (result < 0)
+        output->stream = HL_ABI_OUTPUT_FAILED | (uint32_t)-result;
+    return step;
 }
 
 static int64_t read_memory(hl_sandbox *sandbox, char *out, size_t size)
@@ -143,7 +189,7 @@ static int64_t read_descriptor(hl_sandbox *sandbox, char *out, size_t size)
 {
     int64_t got = -EAGAIN;
     while (got == -EAGAIN) {
-        if (!hl__control_poll(sandbox->control, 0, false))
+        if (hl__control_poll(sandbox->control, 0, false, UINT64_MAX) != 0)
             return -EINTR;
         got = hl__os_descriptor_read(0, out, size, 0);
     }
@@ -165,6 +211,12 @@ static int64_t read_input(hl_sandbox *sandbox, char *out, size_t size)
     default:
         return 0;
     }
+}
+
+bool hl__input_wait(hl_sandbox *sandbox, uint64_t until_ns)
+{
+    return sandbox->options.stdin_stream.mode != HL_STREAM_INHERIT ||
+           hl__control_poll(sandbox->control, 0, false, until_ns) == 0;
 }
 
 enum hl__step hl__stream_read(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result)

@@ -289,6 +289,24 @@ hl_status hl__vcpu_enter(hl__vm *vm, hl__space *space, enum hl__entry entry, hl_
     return decode(vm, &exit, event, err);
 }
 
+hl_status hl__vcpu_interrupted(hl__vm *vm, struct hl_abi_registers *registers, bool *possible,
+                               hl_error *err)
+{
+    struct hl__cpu_state *state = &vm->vcpu.resume;
+    void *driver_vcpu = vm->vcpu.driver_vcpu;
+    hl_status status = vm->driver->retire(driver_vcpu, err);
+    if (!status)
+        status = vm->driver->state_get(
+            driver_vcpu, HL__STATE_GENERAL | HL__STATE_SYSTEM | HL__STATE_EVENTS, state, err);
+    if (status)
+        return status;
+    bool user = (state->system.cs.selector & 3) == 3 && state->system.cs.dpl == 3;
+    bool shim = state->general.rip - HL_ABI_SHIM_ADDRESS < vm->shim->text_size;
+    *possible = user && !shim && !state->event_pending;
+    copy_registers(registers, &state->general);
+    return HL_OK;
+}
+
 void hl__vcpu_resume(hl__vm *vm, const struct hl_abi_registers *registers)
 {
     struct hl__cpu_state *state = &vm->vcpu.resume;

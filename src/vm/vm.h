@@ -111,7 +111,13 @@ void hl__vcpu_free(hl__vm *vm);
 hl_status hl__vcpu_enter(hl__vm *vm, struct hl__space *space, enum hl__entry entry,
                          hl__control *control, struct hl__event *event, hl_error *err);
 
-/* After HL__EVENT_FAULT: prepares HL__ENTRY_STATE to go on with `registers`, or at another
+/* After HL__EVENT_INTERRUPTED: the program's registers, if it can be interrupted where it is: in its own
+ * code, with nothing under way to the shim. The program goes on where it was with HL__ENTRY_CONTINUE, or
+ * as hl__vcpu_resume and hl__vcpu_redirect say. */
+hl_status hl__vcpu_interrupted(hl__vm *vm, struct hl_abi_registers *registers, bool *possible,
+                               hl_error *err);
+
+/* After HL__EVENT_FAULT or hl__vcpu_interrupted: prepares HL__ENTRY_STATE to go on with `registers`, or at another
  * instruction with zeroed registers. */
 void hl__vcpu_resume(hl__vm *vm, const struct hl_abi_registers *registers);
 void hl__vcpu_redirect(hl__vm *vm, uint64_t instruction_pointer);

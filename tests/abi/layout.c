@@ -136,6 +136,8 @@ static void print_stats(void)
     FIELD(hl_stats, memory_mapped);
     FIELD(hl_stats, output_size);
     FIELD(hl_stats, driver_calls);
+    FIELD(hl_stats, edits);
+    FIELD(hl_stats, ticks);
 }
 
 static void print_guest(void)

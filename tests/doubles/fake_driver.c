@@ -266,6 +266,8 @@ static void fake_state_set(void *state, uint32_t groups, const struct hl__cpu_st
         vcpu->state.general = from->general;
     if (groups & HL__STATE_SYSTEM)
         vcpu->state.system = from->system;
+    if (groups & HL__STATE_EVENTS)
+        vcpu->state.event_pending = false;
 }
 
 static hl_status fake_state_get(void *state, uint32_t groups, struct hl__cpu_state *to,
@@ -277,6 +279,8 @@ static hl_status fake_state_get(void *state, uint32_t groups, struct hl__cpu_sta
         to->general = vcpu->state.general;
     if (groups & HL__STATE_SYSTEM)
         to->system = vcpu->state.system;
+    if (groups & HL__STATE_EVENTS)
+        to->event_pending = vcpu->state.event_pending;
     if (groups & HL__STATE_VECTOR)
         memcpy(to->vector, vcpu->vector, sizeof vcpu->vector);
     ++*vcpu->vm->counter;

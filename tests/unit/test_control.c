@@ -383,13 +383,13 @@ static void test_poll(void **state)
     int pipe_ends[2];
     assert_int_equal(pipe(pipe_ends), 0);
     begin(control, after(10000 * MS), UINT64_MAX);
-    assert_true(hl__control_poll(control, pipe_ends[1], true));
+    assert_int_equal(hl__control_poll(control, pipe_ends[1], true, UINT64_MAX), 0);
     assert_int_equal(hl__control_end(control), HL_OK);
     begin(control, after(20 * MS), UINT64_MAX);
     uint64_t start_ns = hl__os_monotonic_ns();
-    assert_false(hl__control_poll(control, pipe_ends[0], false)); /* nothing comes */
+    assert_int_equal(hl__control_poll(control, pipe_ends[0], false, UINT64_MAX), -EINTR);
     assert_true(hl__os_monotonic_ns() - start_ns < LATE_NS);
-    assert_false(hl__control_poll(control, pipe_ends[1], true)); /* cancelled already */
+    assert_int_equal(hl__control_poll(control, pipe_ends[1], true, UINT64_MAX), -EINTR);
     assert_int_equal(hl__control_end(control), HL_TIMED_OUT);
     close(pipe_ends[0]);
     close(pipe_ends[1]);
@@ -404,7 +404,7 @@ static void test_poll_ends_with_an_interrupt(void **state)
         struct canceller canceller = {control, NULL, i * 500, false};
         begin(control, UINT64_MAX, UINT64_MAX);
         pthread_t thread = start(cancel_later, &canceller);
-        assert_false(hl__control_poll(control, pipe_ends[0], false));
+        assert_int_equal(hl__control_poll(control, pipe_ends[0], false, UINT64_MAX), -EINTR);
         assert_int_equal(hl__control_end(control), HL_INTERRUPTED);
         pthread_join(thread, NULL);
     }

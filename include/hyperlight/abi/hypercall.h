@@ -62,8 +62,9 @@ enum hl_abi_op {
     /* First hypercall of all. arg0, arg1: least and greatest version of the shim. Anything else
      * first is a violation. */
     HL_ABI_OP_HELLO = 11,
-    /* Asks for a tick in arg0 ns, and then one every arg1 ns (0: no more; at least
-     * HL_ABI_TICK_MIN_NS). Replaces what was asked for before; arg0 UINT64_MAX: none. A tick
+    /* Asks for a tick in arg0 ns, and then one every arg1 ns (0: no more); each counts as
+     * HL_ABI_TICK_MIN_NS at least. Replaces what was asked for before; arg0 UINT64_MAX: none. Result:
+     * 0, or -ENOMEM if the host cannot keep time. A tick
      * interrupts the program: the shim's fault entry is entered with HL_ABI_VECTOR_TICK. While the
      * shim itself runs, hl_abi_mailbox::tick is set instead. Ticks are late rather than early, and
      * some may be lost in favour of the next. A rest ends them. */
@@ -237,8 +238,11 @@ HL_ABI_ASSERT(sizeof(struct hl_abi_mailbox) == 4 * HL_ABI_PAGE_SIZE);
  * and a program that writes a little and exits makes one exit.
  */
 #define HL_ABI_OUTPUT_SIZE (8u * HL_ABI_PAGE_SIZE)
+#define HL_ABI_OUTPUT_FAILED 0x80000000u
 struct hl_abi_output {
-    uint32_t stream; /* 1 or 2 */
+    /* 1 or 2. If what was taken last could not be written, the host put HL_ABI_OUTPUT_FAILED and the
+     * errno here. */
+    uint32_t stream;
     uint32_t size;   /* bytes that wait, at most sizeof bytes */
     uint8_t bytes[HL_ABI_OUTPUT_SIZE - 8];
 };

@@ -82,12 +82,12 @@ static int channel_wait(const struct channel *channel, short events, uint64_t un
     return channel->never_waits ? 0 : wait_ready(channel->descriptor, events, until_ns, NULL);
 }
 
-int hl__os_descriptor_wait(int descriptor, bool to_write, int signal)
+int hl__os_descriptor_wait(int descriptor, bool to_write, int signal, uint64_t until_ns)
 {
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     sigdelset(&mask, signal);
-    return wait_ready(descriptor, to_write ? POLLOUT : POLLIN, UINT64_MAX, &mask);
+    return wait_ready(descriptor, to_write ? POLLOUT : POLLIN, until_ns, &mask);
 }
 
 /* Signals that a write may raise on its thread: a reader that is gone, and a file over

@@ -41,12 +41,14 @@ static bool is_readable(HANDLE handle)
 }
 
 /* Interrupted every slice, so that the caller looks whether it was cancelled. */
-int hl__os_descriptor_wait(int descriptor, bool to_write, int signal)
+int hl__os_descriptor_wait(int descriptor, bool to_write, int signal, uint64_t until_ns)
 {
     HANDLE handle = handle_of(descriptor);
     (void)signal;
     if (to_write || handle == INVALID_HANDLE_VALUE || is_readable(handle))
         return 0;
+    if (hl__os_monotonic_ns() >= until_ns)
+        return -EAGAIN;
     Sleep(SLICE_MS);
     return -EINTR;
 }
