@@ -54,11 +54,11 @@ void session_close(struct session *session)
 static void print_counts(const hl_stats *stats)
 {
     report_text("  VM entries    %" PRIu64 " (%" PRIu64 " hypercalls, %" PRIu64 " faults, %" PRIu64
-                " kicks)",
-                stats->entries, stats->hypercalls, stats->faults, stats->kicks);
+                " kicks, %" PRIu64 " ticks)",
+                stats->entries, stats->hypercalls, stats->faults, stats->kicks, stats->ticks);
     report_text("  driver calls  %" PRIu64, stats->driver_calls);
-    report_text("  page tables   %" PRIu64 " edits, %" PRIu64 " flushes", stats->page_table_edits,
-                stats->page_table_flushes);
+    report_text("  page tables   %" PRIu64 " edits by %" PRIu64 " hypercalls, %" PRIu64 " flushes",
+                stats->page_table_edits, stats->edits, stats->page_table_flushes);
     report_text("  calls         %" PRIu64 " to the guest, %" PRIu64 " to the host", stats->calls,
                 stats->host_calls);
 }
