@@ -88,8 +88,12 @@ _Static_assert(sizeof(struct hl_image_entry) == 12, "size of hl_image_entry");
  *
  *     movabs $HL_ABI_SYSCALL_JUMP, %rcx; lea 1f(%rip), %r11; jmp *%rcx; 1:
  *
- * in the place of the `syscall`, and ends with a jump behind the window. The program sees other values
- * in rcx and r11 than behind a real `syscall`.
+ * in the place of the `syscall`, and ends with a jump behind the window. What is left of the window
+ * behind its jump is int3: whoever is to continue at one of its instructions but the first (a signal
+ * handler may have looked at the address, and returned there) continues in the stub instead. The
+ * program sees other values in rcx, r11 and the status flags than behind a real `syscall`; sites where
+ * the code behind reads them first are not rewritten, nor are those of rt_sigreturn, clone, clone3,
+ * fork and vfork.
  */
 struct hl_image_rewrite {
     uint64_t stubs; /* offset in the image, page-aligned: code, to be mapped read and execute */
