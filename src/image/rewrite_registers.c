@@ -3,6 +3,8 @@
 
 #define WALK_STEPS 32u
 #define WALK_BRANCHES 3u
+#define WALK_COST                                                                                  \
+    16u /* of the budget: an instruction with operands takes longer than an entry of a table */
 #define NUMBER_STEPS 24u
 #define STATUS_FLAGS                                                                               \
     (ZYDIS_CPUFLAG_CF | ZYDIS_CPUFLAG_PF | ZYDIS_CPUFLAG_AF | ZYDIS_CPUFLAG_ZF |                   \
@@ -117,7 +119,8 @@ static bool walk(struct hl__rewrite_file *file, uint64_t address, struct lost lo
 
     for (unsigned step = 0; step < WALK_STEPS && is_lost(&lost); step++) {
         struct hl__rewrite_code *code = hl__rewrite_code_at(file, address);
-        if (!code || !hl__decode(code, address, true, &instruction))
+        if (!code || !hl__rewrite_spend(file, WALK_COST) ||
+            !hl__decode(code, address, true, &instruction))
             return true;
         if (hl__instruction_is_syscall(&instruction)) {
             lost.rcx_known = lost.r11_known = 64;

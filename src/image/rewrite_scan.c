@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-#define DOUBT 64u /* bytes around something doubtful in which no instruction counts */
+#define SITES_MAX (1u << 18) /* no program has so many; each costs microseconds */
+#define DOUBT 64u            /* bytes around something doubtful in which no instruction counts */
 
 bool hl__decode(const struct hl__rewrite_code *code, uint64_t address, bool operands,
                 struct hl__instruction *instruction)
@@ -52,6 +53,8 @@ static bool is_doubtful(const struct hl__instruction *instruction)
 static bool site_add(struct hl__rewrite_file *file, uint64_t address)
 {
     if (file->site_count == file->site_capacity) {
+        if (file->site_count >= SITES_MAX)
+            return false;
         uint32_t capacity = file->site_capacity ? 2 * file->site_capacity : 64;
         uint64_t *sites = realloc(file->sites, capacity * sizeof *sites);
         if (!sites)
@@ -94,10 +97,10 @@ static bool note_references(struct hl__rewrite_file *file,
     return true;
 }
 
-static void forget_starts(const struct hl__rewrite_range *range, uint64_t address)
+/* Before `known` there are none already. */
+static void forget_starts(struct hl__rewrite_code *code, uint64_t known, uint64_t address)
 {
-    struct hl__rewrite_code *code = range->code;
-    uint64_t from = address - range->address > DOUBT ? address - DOUBT : range->address;
+    uint64_t from = address - known > DOUBT ? address - DOUBT : known;
 
     for (uint64_t at = from; at < address; at++)
         hl__bit_clear(code->starts, at - code->address);
@@ -118,6 +121,7 @@ static bool scan_range(struct hl__rewrite_file *file, const struct hl__rewrite_r
     struct hl__rewrite_code *code = range->code;
     uint64_t end = range->address + range->size;
     uint64_t clean = range->anchored ? DOUBT : 0; /* bytes without doubt before `address` */
+    uint64_t known = range->address;              /* behind the last doubt */
     struct hl__instruction instruction;
 
     for (uint64_t address = range->address; address < end;) {
@@ -130,9 +134,9 @@ static bool scan_range(struct hl__rewrite_file *file, const struct hl__rewrite_r
         if (decoded)
             anchor = anchor_inside(code, &instruction);
         if (!decoded || anchor || is_doubtful(&instruction)) {
-            forget_starts(range, address);
+            forget_starts(code, known, address);
             clean = 0;
-            address = anchor ? anchor : address + 1;
+            address = known = anchor ? anchor : address + 1;
             continue;
         }
         if (!note_references(file, &instruction) ||
