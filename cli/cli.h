@@ -26,6 +26,7 @@ enum { SIGNAL_KILL = 9, SIGNAL_PIPE = 13 };
 int verb_run(int argc, char **argv);
 int verb_call(int argc, char **argv);
 int verb_image(int argc, char **argv);
+int verb_pack(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_selftest(int argc, char **argv);
 

@@ -15,6 +15,7 @@ static const struct verb verbs[] = {
     {"call", "call a function of a program that serves calls", verb_call},
 #ifdef HL_TOOL_IMAGES
     {"image", "make images of files that programs see", verb_image},
+    {"pack", "make an image of a program of this machine", verb_pack},
 #endif
     {"doctor", "find out what this machine can do", verb_doctor},
     {"selftest", "test the hypervisor and the library on this machine", verb_selftest},

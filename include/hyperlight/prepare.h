@@ -46,6 +46,19 @@ typedef struct hl_prepare_options {
     void *progress_user;            /**< For `progress`. */
 } hl_prepare_options;
 
+/** An image that is put together node by node. One thread at a time. */
+typedef struct hl_image_builder hl_image_builder;
+
+/** What a node has beside its contents. */
+typedef struct hl_image_attributes {
+    size_t size;          /**< sizeof(hl_image_attributes). */
+    uint32_t mode;        /**< Permissions, 07777 at most; 0: 0755 for directories, 0644 for files. */
+    uint32_t uid;         /**< Owner. */
+    uint32_t gid;         /**< Group. */
+    uint32_t modified_ns; /**< Time of the last change, nanoseconds in the second. */
+    int64_t modified_s;   /**< Time of the last change, seconds since 1970. */
+} hl_image_attributes;
+
 HL_BEGIN_DECLS
 
 /**
@@ -64,6 +77,62 @@ HL_BEGIN_DECLS
  */
 HL_API HL_MUST_CHECK hl_status hl_prepare_file(const char *input, const char *output, const hl_prepare_options *options,
                                                hl_error *err);
+
+/**
+ * @brief Begins an image that is put together from memory and from files of the host.
+ * @param options NULL: defaults. They also limit what the builder holds.
+ *
+ * Paths in the image need no leading slash; directories above them are made (root's, 0755). What is added later takes
+ * the place of what has the name. Release the builder with hl_image_builder_free().
+ *
+ * @return HL_OK; HL_INVALID_ARGUMENT; HL_OUT_OF_MEMORY. Any thread.
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_new(const hl_prepare_options *options, hl_image_builder **builder,
+                                                    hl_error *err);
+
+/**
+ * @brief Adds a regular file with `size` bytes, which are copied.
+ * @param attributes NULL: 0644, root's, of the year 1970.
+ * @return HL_OK; HL_INVALID_ARGUMENT; HL_OUT_OF_MEMORY; HL_IMAGE_TOO_LARGE; HL_IMAGE_TOO_MANY_FILES.
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_add_file(hl_image_builder *builder, const char *path, const void *data,
+                                                         size_t size, const hl_image_attributes *attributes,
+                                                         hl_error *err);
+
+/** @brief Adds a directory. One that is there gets the attributes. Otherwise as hl_image_builder_add_file(). */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_add_directory(hl_image_builder *builder, const char *path,
+                                                              const hl_image_attributes *attributes, hl_error *err);
+
+/** @brief Adds a symbolic link, whose target need not exist. Otherwise as hl_image_builder_add_file(). */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_add_symlink(hl_image_builder *builder, const char *path,
+                                                            const char *target, hl_error *err);
+
+/** @brief Adds another name of the file `existing` in the image. Otherwise as hl_image_builder_add_file(). */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_add_link(hl_image_builder *builder, const char *path,
+                                                         const char *existing, hl_error *err);
+
+/**
+ * @brief Adds a file or a directory of the host with all that is in it. Everything becomes root's.
+ * @param source Followed if it is a symbolic link; links in a directory stay links. It is read when the image is
+ *               written, and has to be there until then.
+ * @return As hl_image_builder_add_file(), and HL_IMAGE_UNREADABLE.
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_copy(hl_image_builder *builder, const char *path, const char *source,
+                                                     hl_error *err);
+
+/**
+ * @brief Says what the image runs, in place of what the builder's options said. NULL leaves a part as it is.
+ * @return HL_OK; HL_OUT_OF_MEMORY; HL_INVALID_ARGUMENT.
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_set_program(hl_image_builder *builder, const char *const *arguments,
+                                                            const char *const *environment, const char *directory,
+                                                            hl_error *err);
+
+/** @brief Writes the image to `output`, as hl_prepare_file() does. The builder stays as it is. */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_write(hl_image_builder *builder, const char *output, hl_error *err);
+
+/** @brief Gives up a builder. NULL is fine. */
+HL_API void hl_image_builder_free(hl_image_builder *builder);
 
 HL_END_DECLS
 

@@ -24,6 +24,7 @@ struct linked {
 struct sending {
     struct hl__records *records;
     const char *root, *below;
+    bool owned;
     void *linked; /* tsearch() */
 };
 
@@ -54,6 +55,15 @@ static const char *first_name(struct sending *sending, const char *path,
     return found ? (*found)->path : NULL;
 }
 
+static hl_status send_node(struct sending *sending, const char *path, const char *target,
+                           const struct stat *attributes, hl_error *err)
+{
+    struct stat changed = *attributes;
+    if (!sending->owned)
+        changed.st_uid = changed.st_gid = 0;
+    return hl__records_add(sending->records, HL__RECORD_NODE, path, target, &changed, err);
+}
+
 static hl_status send_file(struct sending *sending, int directory, const char *name,
                            const char *path, hl_error *err)
 {
@@ -66,8 +76,7 @@ static hl_status send_file(struct sending *sending, int directory, const char *n
         return hl__error_os(err, HL_IMAGE_UNREADABLE, error, "openat", "cannot read '%s/%s'",
                             sending->root, path);
     }
-    hl_status status =
-        hl__records_add(sending->records, HL__RECORD_NODE, path, NULL, &attributes, err);
+    hl_status status = send_node(sending, path, NULL, &attributes, err);
     if (status == HL_OK)
         status = hl__records_file(sending->records, file, (uint64_t)attributes.st_size, path, err);
     close(file);
@@ -83,7 +92,7 @@ static hl_status send_symlink(struct sending *sending, int directory, const char
         return hl__error_os(err, HL_IMAGE_UNREADABLE, errno, "readlinkat", "cannot read '%s/%s'",
                             sending->root, path);
     target[size] = '\0';
-    return hl__records_add(sending->records, HL__RECORD_NODE, path, target, attributes, err);
+    return send_node(sending, path, target, attributes, err);
 }
 
 static hl_status visit(int directory, const char *name, const char *relative,
@@ -106,13 +115,13 @@ static hl_status visit(int directory, const char *name, const char *relative,
         return send_file(sending, directory, name, path, err);
     if (S_ISLNK(attributes->st_mode))
         return send_symlink(sending, directory, name, path, attributes, err);
-    return hl__records_add(sending->records, HL__RECORD_NODE, path, NULL, attributes, err);
+    return send_node(sending, path, NULL, attributes, err);
 }
 
 hl_status hl__directory_send(struct hl__records *records, int directory, const char *root,
-                             const char *below, hl_error *err)
+                             const char *below, bool owned, hl_error *err)
 {
-    struct sending sending = {.records = records, .root = root, .below = below};
+    struct sending sending = {.records = records, .root = root, .below = below, .owned = owned};
     hl_status status = hl__walk(directory, root, visit, &sending, err);
     tdestroy(sending.linked, free);
     return status;

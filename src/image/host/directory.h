@@ -4,8 +4,11 @@
 
 #include "image/host/records.h"
 
-/* `root`: the directory's path, for messages; `below`: where it goes in the image, "" for the root. */
+/*
+ * `root`: the directory's path, for messages; `below`: where it goes in the image, "" for the root.
+ * `owned`: files keep their owners, otherwise they become root's.
+ */
 hl_status hl__directory_send(struct hl__records *records, int directory, const char *root,
-                             const char *below, hl_error *err);
+                             const char *below, bool owned, hl_error *err);
 
 #endif

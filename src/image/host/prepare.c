@@ -107,7 +107,7 @@ static hl_status send_directory(struct hl__child *child, const struct hl__input 
                              input->path);
     records->child = child;
     records->used = 0;
-    hl_status status = hl__directory_send(records, input->file, input->path, "", err);
+    hl_status status = hl__directory_send(records, input->file, input->path, "", true, err);
     if (status == HL_OK)
         status = hl__records_end(records, err);
     free(records);

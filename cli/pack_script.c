@@ -1,0 +1,165 @@
+/* The program that is packed: found as a shell finds it, and with its interpreter if it is a script. */
+#define _GNU_SOURCE
+#include "pack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SCRIPTS_MAX 4 /* interpreters that are scripts, as Linux allows */
+#define LINE_SIZE 256
+
+static bool is_executable(const char *path)
+{
+    struct stat attributes;
+    return stat(path, &attributes) == 0 && S_ISREG(attributes.st_mode) && access(path, X_OK) == 0;
+}
+
+/* What the first line of a script says: the interpreter and at most one argument, as Linux reads it. */
+struct hash_bang {
+    char line[LINE_SIZE];
+    char *interpreter, *argument;
+};
+
+static bool read_hash_bang(const char *path, struct hash_bang *script);
+
+/*
+ * Whether a shell's program of that name is not what is meant: version managers put scripts called
+ * "python" or "node" before the interpreters.
+ */
+static bool is_shim(const char *name, const char *path)
+{
+    struct hash_bang script;
+    return pack_preset_for(name) && read_hash_bang(path, &script);
+}
+
+/* The path of a program that is named as in a shell. */
+static bool find_program(const char *name, char path[PATH_MAX])
+{
+    const char *folders = getenv("PATH");
+    if (strchr(name, '/')) {
+        if (!pack_absolute(name, path))
+            return false;
+        if (is_executable(path))
+            return true;
+        report_error("'%s' %s", name,
+                     access(path, F_OK) == 0 ? "is no executable file; chmod +x makes it one"
+                                             : "does not exist");
+        return false;
+    }
+    for (; folders && *folders; folders += *folders == ':') {
+        int size = (int)strcspn(folders, ":");
+        int length = snprintf(path, PATH_MAX, "%.*s/%s", size, folders, name);
+        if (*folders == '/' && length < PATH_MAX && is_executable(path) && !is_shim(name, path))
+            return true;
+        folders += size;
+    }
+    report_error("there is no program '%s' in PATH; write its path", name);
+    return false;
+}
+
+/* Whether the file is a script. */
+static bool read_hash_bang(const char *path, struct hash_bang *script)
+{
+    FILE *file = fopen(path, "rbe");
+    size_t size = file ? fread(script->line, 1, sizeof script->line - 1, file) : 0;
+    if (file)
+        fclose(file);
+    script->line[size] = '\0';
+    script->line[strcspn(script->line, "\n")] = '\0';
+    if (strncmp(script->line, "#!", 2) != 0)
+        return false;
+    script->interpreter = script->line + 2 + strspn(script->line + 2, " \t");
+    script->argument = script->interpreter + strcspn(script->interpreter, " \t");
+    if (*script->argument)
+        *script->argument++ = '\0';
+    script->argument += strspn(script->argument, " \t");
+    for (size_t end = strlen(script->argument);
+         end > 0 && strchr(" \t\r", script->argument[end - 1]);)
+        script->argument[--end] = '\0';
+    return true;
+}
+
+static bool add_argument(struct pack_program *program, const char *text)
+{
+    char *copy = program->count < PACK_ARGUMENTS_MAX ? strdup(text) : NULL;
+    if (!copy)
+        report_error("out of memory");
+    else
+        program->arguments[program->count++] = copy;
+    return copy != NULL;
+}
+
+/* env(1) looks for the program; so does this tool, as the image's PATH is another one. */
+static char *named_by_env(struct hash_bang *script)
+{
+    const char *name = strrchr(script->interpreter, '/');
+    if (strcmp(name ? name + 1 : script->interpreter, "env") != 0)
+        return NULL;
+    char *program = script->argument;
+    if (strncmp(program, "-S", 2) == 0)
+        program += 2 + strspn(program + 2, " \t");
+    return *program && *program != '-' && !strchr(program, '=') ? program : NULL;
+}
+
+static bool take_program(struct pack *pack, const char *name, struct pack_program *program,
+                         int depth);
+
+static bool take_env_words(struct pack *pack, char *words, struct pack_program *program, int depth)
+{
+    char *rest = words;
+    const char *name = strsep(&rest, " \t");
+    if (!take_program(pack, name, program, depth + 1))
+        return false;
+    for (char *word; (word = strsep(&rest, " \t"));)
+        if (*word && !add_argument(program, word))
+            return false;
+    return true;
+}
+
+static bool take_interpreter(struct pack *pack, const char *path, struct hash_bang *script,
+                             struct pack_program *program, int depth)
+{
+    char *words = named_by_env(script);
+    if (depth == SCRIPTS_MAX || !*script->interpreter) {
+        report_error("'%s' is a script %s", path,
+                     depth == SCRIPTS_MAX ? "of scripts of scripts, too many of them"
+                                          : "whose first line names no interpreter");
+        return false;
+    }
+    if (words)
+        return take_env_words(pack, words, program, depth);
+    return take_program(pack, script->interpreter, program, depth + 1) &&
+           (!*script->argument || add_argument(program, script->argument));
+}
+
+/* The interpreter comes before the script: the first thing taken is what is executed. */
+static bool take_program(struct pack *pack, const char *name, struct pack_program *program,
+                         int depth)
+{
+    struct hash_bang script;
+    char path[PATH_MAX];
+    if (!find_program(name, path))
+        return false;
+    if (read_hash_bang(path, &script)) {
+        if (!take_interpreter(pack, path, &script, program, depth))
+            return false;
+    } else if (!realpath(path, program->path)) {
+        report_error("cannot read '%s': %s", path, strerror(errno));
+        return false;
+    }
+    return pack_take(pack, path) && add_argument(program, path);
+}
+
+bool pack_take_program(struct pack *pack, const char *name, struct pack_program *program)
+{
+    return take_program(pack, name, program, 0);
+}
+
+void pack_program_free(struct pack_program *program)
+{
+    for (size_t i = 0; i < program->count; i++)
+        free(program->arguments[i]);
+}
