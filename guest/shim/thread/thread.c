@@ -146,4 +146,5 @@ void hl__thread_exit(int code)
     hl__signals_drop(&thread->signals.waiting);
     thread_unlink(thread);
     thread->state = HL__THREAD_ENDED;
+    hl__hot.attention = true; /* somebody else runs now */
 }

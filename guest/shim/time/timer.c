@@ -1,5 +1,6 @@
 /* Timers: a binary heap ordered by deadline. */
 #include "time/timer.h"
+#include "entry/state.h"
 #include "memory/heap.h"
 #include "thread/thread.h"
 #include "time/clock.h"
@@ -60,6 +61,7 @@ bool hl__timer_set(struct hl__timer *timer, uint64_t deadline_ns, hl__timer_expi
     timer->deadline_ns = deadline_ns;
     timer->expired = expired;
     timer_up(timer, timers.count++);
+    hl__hot.attention = true; /* perhaps a tick is needed for it */
     return true;
 }
 
