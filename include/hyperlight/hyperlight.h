@@ -5,6 +5,7 @@
  * | object             | what it is                                                  | threads             |
  * |--------------------|-------------------------------------------------------------|---------------------|
  * | hl_context         | driver, log, kick signal, watchdog; NULL means the default  | any, at once        |
+ * | hl_image           | the files that guests find; immutable                       | any, at once        |
  * | hl_program         | a guest binary, arguments, environment; immutable           | any, at once        |
  * | hl_host_functions  | what the guest may call; immutable once a sandbox uses it   | any, at once        |
  * | hl_sandbox         | one micro VM that runs a program                            | one at a time       |
@@ -19,6 +20,7 @@
 #include <hyperlight/driver.h>
 #include <hyperlight/error.h>
 #include <hyperlight/host_function.h>
+#include <hyperlight/image.h>
 #include <hyperlight/program.h>
 #include <hyperlight/sandbox.h>
 #include <hyperlight/value.h>

@@ -44,6 +44,20 @@ void hl__os_file_close(hl__os_file file);
 hl_status hl__os_file_copy_path(hl__os_file file, uint64_t offset, const char *path,
                                 uint64_t size_max, uint64_t *size, hl_error *err);
 
+/* What a file was when it was mapped: equal ones are the same, unchanged file. All words, no padding. */
+struct hl__os_file_identity {
+    uint64_t device, number, size, modified_s, modified_ns, changed_s, changed_ns;
+};
+
+/* Maps the regular file at `path` whole, for reading (`writable`: copy on write), if it is private: it
+ * belongs to this user or root, nobody else may write to it, and its directory is not writable for
+ * everybody. *address is NULL where it is not, where files cannot be mapped so, or where its size is 0,
+ * no multiple of pages, or larger than size_max; that is no error. *size is the file's where that is
+ * known, else a page. HL_PROGRAM_UNREADABLE: as hl__os_file_copy_path. */
+hl_status hl__os_file_map_private(const char *path, uint64_t size_max, bool writable,
+                                  void **address, uint64_t *size,
+                                  struct hl__os_file_identity *identity, hl_error *err);
+
 uint64_t hl__os_monotonic_ns(void);
 uint64_t hl__os_realtime_ns(void);
 uint64_t hl__os_tsc(void);

@@ -4,18 +4,22 @@
 #define HL_PROGRAM_INTERNAL_H
 
 #include "context/context.h"
+#include "program/image.h"
 #include <hyperlight/program.h>
 
 struct hl_program {
     atomic_uint references;
     hl_context *context;
-    char *name;    /* for messages; escaped */
-    char *strings; /* argv then environment, each NUL-terminated */
+    char *name; /* for messages; escaped */
+    /* argv, environment, path and directory, each NUL-terminated */
+    char *strings;
     uint32_t strings_size, argument_count, environment_count;
-    void *image;             /* shared read-only mapping of the whole file */
-    uint64_t image_size;     /* page multiple */
+    uint32_t path_size, directory_size; /* with NUL; 0: there is none */
+    hl_image *root;                     /* NULL: none */
+    void *image;                        /* shared read-only mapping of the whole file */
+    uint64_t image_size;                /* page multiple */
     uint64_t program_offset; /* 2 MiB multiple: where the guest binary starts in the image */
-    uint64_t program_size;   /* bytes */
+    uint64_t program_size;   /* bytes; 0: the program is in the root image */
     uint64_t number;         /* of this program in this process */
     /* `number` of the last other program that was found to be the same */
     _Atomic uint64_t twin;

@@ -70,10 +70,31 @@ static char *strings_append(char *out, const char *const *strings, uint32_t coun
     return out;
 }
 
-hl_status hl__program_strings_set(hl_program *program, const hl_program_options *options,
-                                  const char *path, hl_error *err)
+/* Bytes of a path with its NUL; 0 if there is none. */
+static hl_status path_measure(const char *path, const char *what, uint32_t *path_size,
+                              uint32_t *size, hl_error *err)
 {
-    const char *const name_alone[] = {plain_name(options->name, path), NULL};
+    *path_size = path ? (uint32_t)strnlen(path, HL_PATH_SIZE_MAX) + 1 : 0;
+    if (path && (*path_size == 1 || *path_size > HL_PATH_SIZE_MAX))
+        return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_program_open",
+                             "`%s` is empty or has more than %d bytes", what, HL_PATH_SIZE_MAX - 1);
+    *size += *path_size;
+    return HL_OK;
+}
+
+static hl_status directory_check(const char *directory, hl_error *err)
+{
+    if (!directory || directory[0] == '/')
+        return HL_OK;
+    return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_program_open",
+                         "hl_program_options.directory is \"%.80s\": it must begin with '/'",
+                         directory);
+}
+
+hl_status hl__program_strings_set(hl_program *program, const hl_program_options *options,
+                                  const char *path, bool in_image, hl_error *err)
+{
+    const char *const name_alone[] = {in_image ? path : plain_name(options->name, path), NULL};
     const char *const *arguments = options->arguments ? options->arguments : name_alone;
     hl_status status = strings_measure(arguments, "arguments", &program->argument_count,
                                        &program->strings_size, err);
@@ -82,12 +103,22 @@ hl_status hl__program_strings_set(hl_program *program, const hl_program_options 
                                  &program->strings_size, err);
     if (status == HL_OK)
         status = environment_check(options->environment, err);
+    if (status == HL_OK)
+        status = path_measure(in_image ? path : NULL, "path", &program->path_size,
+                              &program->strings_size, err);
+    if (status == HL_OK)
+        status = path_measure(options->directory, "directory", &program->directory_size,
+                              &program->strings_size, err);
+    if (status == HL_OK)
+        status = directory_check(options->directory, err);
     if (status != HL_OK)
         return status;
     program->strings = malloc(program->strings_size ? program->strings_size : 1);
     if (!program->strings)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "malloc", "no memory for arguments");
     char *next = strings_append(program->strings, arguments, program->argument_count);
-    strings_append(next, options->environment, program->environment_count);
+    next = strings_append(next, options->environment, program->environment_count);
+    next = strings_append(next, &path, program->path_size ? 1 : 0);
+    strings_append(next, &options->directory, program->directory_size ? 1 : 0);
     return HL_OK;
 }

@@ -51,6 +51,9 @@ static void write_boot_block(hl_sandbox *sandbox)
         .environment_count = program->environment_count,
         .strings_size = program->strings_size,
         .flags = sandbox->options.trace ? HL_ABI_BOOT_TRACE : 0,
+        .root_size = hl_image_size(program->root),
+        .path_size = program->path_size,
+        .directory_size = program->directory_size,
     };
     memcpy(boot->strings, program->strings, program->strings_size);
     memcpy(hl__space_host_write(space, 0, shim->data_size),

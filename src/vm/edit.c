@@ -47,6 +47,10 @@ static bool source_allowed(const hl__space *space, const struct hl_abi_edit *edi
     case HL_ABI_SOURCE_PROGRAM:
         return !(edit->rights & HL_ABI_RIGHT_WRITE) &&
                source_contains(edit->offset, edit->page_count, 0, space->vm->program->program_size);
+    case HL_ABI_SOURCE_ROOT:
+        return !(edit->rights & HL_ABI_RIGHT_WRITE) &&
+               source_contains(edit->offset, edit->page_count, 0,
+                               hl_image_size(space->vm->program->root));
     default:
         return false;
     }
@@ -74,6 +78,11 @@ static void check_kept(hl__space *space, uint32_t table, uint64_t *entry, void *
         check->refused = true;
 }
 
+static bool maps_file(const struct hl_abi_edit *edit)
+{
+    return edit->source == HL_ABI_SOURCE_PROGRAM || edit->source == HL_ABI_SOURCE_ROOT;
+}
+
 static bool overlap(const struct hl_abi_edit *one, const struct hl_abi_edit *other)
 {
     return one->address < other->address + other->page_count * HL__PAGE &&
@@ -90,7 +99,7 @@ static bool keep_allowed(hl__space *space, const struct hl_abi_edit *edits, size
         return true;
     hl__tables_each(space, edit->address, edit->page_count, check_kept, &check);
     for (size_t i = 0; i < before; i++)
-        check.refused |= edits[i].source == HL_ABI_SOURCE_PROGRAM && overlap(&edits[i], edit);
+        check.refused |= maps_file(&edits[i]) && overlap(&edits[i], edit);
     return !check.refused;
 }
 
@@ -152,7 +161,7 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
             return -EINVAL;
     }
     for (size_t i = 0; i < count; i++) {
-        if (edits[i].source != HL_ABI_SOURCE_RAM && edits[i].source != HL_ABI_SOURCE_PROGRAM)
+        if (edits[i].source != HL_ABI_SOURCE_RAM && !maps_file(&edits[i]))
             continue;
         if (cancelled(space))
             return -EINTR;
@@ -176,11 +185,22 @@ static void keep_page(hl__space *space, uint32_t table, uint64_t *entry, void *u
     space->edit_count++;
 }
 
+static uint64_t source_gpa(const hl__space *space, uint32_t source)
+{
+    switch (source) {
+    case HL_ABI_SOURCE_RAM:
+        return space->ram_gpa;
+    case HL_ABI_SOURCE_ROOT:
+        return HL__GPA_ROOT;
+    default:
+        return HL__GPA_IMAGE + space->vm->program->program_offset;
+    }
+}
+
 static void add_pages(hl__space *space, const struct hl_abi_edit *edit)
 {
     bool ram = edit->source == HL_ABI_SOURCE_RAM;
-    uint64_t gpa =
-        edit->offset + (ram ? space->ram_gpa : HL__GPA_IMAGE + space->vm->program->program_offset);
+    uint64_t gpa = edit->offset + source_gpa(space, edit->source);
     uint64_t flags = rights_flags(edit->rights);
     for (uint64_t page = 0; page < edit->page_count; page++) {
         uint32_t table;

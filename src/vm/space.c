@@ -58,16 +58,21 @@ static bool map_shim_data(hl__space *space)
            map_ram(space, HL_ABI_SHIM_DATA_ADDRESS + after, after, shim->data_memory_size - after);
 }
 
-/* The guest binary, in large pages as far as it fills them: nothing is mapped that has no memory
- * behind it. */
-static bool map_program(hl__space *space)
+/* A file, in large pages as far as it fills them: nothing is mapped that has no memory behind it. */
+static bool map_file(hl__space *space, uint64_t address, uint64_t gpa, uint64_t file_size)
+{
+    uint64_t size = page_round(file_size), large = size & ~(HL__LARGE_PAGE - 1);
+    uint64_t flags = HL__PTE_USER | HL__PTE_NO_EXECUTE;
+    return map_range(space, address, gpa, large, flags | HL__PTE_LARGE) &&
+           map_range(space, address + large, gpa + large, size - large, flags);
+}
+
+static bool map_files(hl__space *space)
 {
     const hl_program *program = space->vm->program;
-    uint64_t size = page_round(program->program_size), large = size & ~(HL__LARGE_PAGE - 1);
-    uint64_t gpa = HL__GPA_IMAGE + program->program_offset,
-             flags = HL__PTE_USER | HL__PTE_NO_EXECUTE;
-    return map_range(space, HL_ABI_PROGRAM_ADDRESS, gpa, large, flags | HL__PTE_LARGE) &&
-           map_range(space, HL_ABI_PROGRAM_ADDRESS + large, gpa + large, size - large, flags);
+    return map_file(space, HL_ABI_PROGRAM_ADDRESS, HL__GPA_IMAGE + program->program_offset,
+                    program->program_size) &&
+           map_file(space, HL_ABI_ROOT_ADDRESS, HL__GPA_ROOT, hl_image_size(program->root));
 }
 
 /* Everything whose place the contract fixes. */
@@ -91,7 +96,7 @@ static bool map_runtime(hl__space *space, uint64_t boot_size)
                      read_only) &&
            map_range(space, HL_ABI_SYSCALL_ADDRESS, hl__system_gpa(HL__SYSTEM_SYSCALL), HL__PAGE,
                      read_only) &&
-           map_program(space);
+           map_files(space);
 }
 
 static bool bitmaps_new(hl__space *space)
@@ -185,6 +190,8 @@ static uint8_t *page_pointer(const hl__space *space, uint64_t address, bool writ
         return vm->transfer + (gpa - HL__GPA_TRANSFER);
     if (gpa >= HL__GPA_IMAGE && gpa - HL__GPA_IMAGE < vm->program->image_size)
         return (uint8_t *)vm->program->image + (gpa - HL__GPA_IMAGE);
+    if (gpa >= HL__GPA_ROOT && gpa - HL__GPA_ROOT < hl_image_size(vm->program->root))
+        return (uint8_t *)vm->program->root->memory + (gpa - HL__GPA_ROOT);
     if (gpa >= HL__GPA_SYSTEM && gpa - HL__GPA_SYSTEM < vm->system_size)
         return vm->system + (gpa - HL__GPA_SYSTEM);
     return NULL;

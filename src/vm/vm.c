@@ -10,21 +10,24 @@
 #define SCATTERED_TABLES_MAX (UINT64_C(1) << 16)
 
 /* The slots of one sandbox never meet. */
-_Static_assert(HL__GPA_RAM + HL_MEMORY_SIZE_MAX <= HL__GPA_END, "RAM fits");
+_Static_assert(HL__GPA_RAM + HL_MEMORY_SIZE_MAX <= HL__GPA_ROOT, "RAM fits");
+_Static_assert(HL__GPA_ROOT + HL_IMAGE_FILE_SIZE_MAX <= HL__GPA_END &&
+                   HL_IMAGE_FILE_SIZE_MAX <= HL_ABI_ROOT_SIZE_MAX,
+               "the root image fits");
 _Static_assert(HL__GPA_TRANSFER + HL_ABI_TRANSFER_SIZE <= HL__GPA_RAM, "transfer memory fits");
 _Static_assert(HL__GPA_IMAGE + HL_PROGRAM_SIZE_MAX + (UINT64_C(64) << 20) <= HL__GPA_TRANSFER,
                "the image fits");
 
 /*
  * Page tables of a member. Dense: the leaves of its RAM, which the shim keeps in reach, of transfer
- * memory and of the guest binary, the latter twice. Scattered: runtimes such as V8's take memory by
+ * memory, of the guest binary, twice, and of the root image, whose files the program maps. Scattered: runtimes such as V8's take memory by
  * chunks of 256 KiB at random addresses, three levels of tables each. Tables cost nothing until they are
  * used. A guest that needs more gets ENOMEM.
  */
 static uint64_t tables_per_space(const hl__vm *vm)
 {
-    uint64_t dense =
-        vm->config.memory_size + vm->config.transfer_size_max + 2 * vm->program->program_size;
+    uint64_t dense = vm->config.memory_size + vm->config.transfer_size_max +
+                     2 * vm->program->program_size + hl_image_size(vm->program->root);
     uint64_t scattered = 3 * (vm->config.memory_size / SCATTERED_CHUNK);
     scattered = scattered < SCATTERED_TABLES_MAX ? scattered : SCATTERED_TABLES_MAX;
     return 256 + dense / HL__LARGE_PAGE + scattered;
@@ -80,6 +83,10 @@ static hl_status add_slots(hl__vm *vm, hl_error *err)
     if (!status)
         status = add_slot(vm, HL__SLOT_IMAGE, HL__GPA_IMAGE, vm->program->image,
                           vm->program->image_size, HL__MEMORY_READ_ONLY, err);
+    const hl_image *root = vm->program->root;
+    if (!status && root)
+        status = add_slot(vm, HL__SLOT_ROOT, HL__GPA_ROOT, root->memory, root->size,
+                          HL__MEMORY_READ_ONLY, err);
     return status;
 }
 

@@ -82,6 +82,12 @@ static void print_context(void)
     FIELD(hl_program_options, arguments);
     FIELD(hl_program_options, environment);
     FIELD(hl_program_options, name);
+    FIELD(hl_program_options, root);
+    FIELD(hl_program_options, directory);
+    TYPE(hl_image_options);
+    FIELD(hl_image_options, size);
+    FIELD(hl_image_options, access);
+    FIELD(hl_image_options, reserved);
 }
 
 static void print_sandbox_options(void)

@@ -102,6 +102,19 @@ static void check_image(struct check *check, const struct leaf *leaf)
     }
 }
 
+static void check_root(struct check *check, const struct leaf *leaf)
+{
+    uint64_t offset = leaf->gpa - HL__GPA_ROOT;
+    if (leaf->write)
+        check_fail(check, "the root image is writable");
+    if (offset + leaf->size > hl_image_size(check->space->vm->program->root))
+        check_fail(check, "the root image is mapped beyond its end");
+    if (leaf->address == HL_ABI_ROOT_ADDRESS + offset ? leaf->execute : !leaf_is_program_area(leaf))
+        check_fail(check,
+                   "the root image is mapped outside of its place and the program's area, or "
+                   "its copy for the shim is executable");
+}
+
 static void check_host_page(struct check *check, const struct leaf *leaf)
 {
     uint64_t wake = check->space->tables_gpa - HL__PAGE;
@@ -123,6 +136,8 @@ static void check_user_leaf(struct check *check, const struct leaf *leaf)
         check_transfer(check, leaf);
     else if (leaf->gpa >= HL__GPA_IMAGE && leaf->gpa < HL__GPA_TRANSFER)
         check_image(check, leaf);
+    else if (leaf->gpa >= HL__GPA_ROOT)
+        check_root(check, leaf);
     else
         check_host_page(check, leaf);
 }

@@ -9,6 +9,7 @@
 #include "doubles/space_check.h"
 #include "driver/override.h"
 
+#include <hyperlight/abi/image.h>
 #include <hyperlight/context.h>
 #include <hyperlight/program.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define STEPS_MAX 32
 #define PROGRAM_SIZE (5 * HL__PAGE + 123)
 #define BOOT_SIZE 100
+#define ROOT_SIZE (HL__LARGE_PAGE + 5 * HL__PAGE)
 #define MEMORY_SIZE (UINT64_C(8) << 20)
 #define TRANSFER_SIZE_MAX (UINT64_C(6) << 20)
 
@@ -42,10 +44,17 @@ static void fuzz_setup(void)
     fake_driver_describe(true, &info, &machine);
     hl__driver_override(&fake_driver, &info, &machine);
     fuzz_require(hl_context_new(NULL, &context, NULL) == HL_OK, "no context");
-    const hl_program_options options = {.size = sizeof options, .context = context};
+    uint64_t *image = calloc(1, ROOT_SIZE);
+    hl_program_options options = {.size = sizeof options, .context = context};
+    fuzz_require(image != NULL, "calloc");
+    *image = HL_IMAGE_MAGIC;
+    fuzz_require(hl_image_from_memory(context, image, ROOT_SIZE, &options.root, NULL) == HL_OK,
+                 "no root image");
+    free(image);
     fuzz_require(hl_program_from_memory(binary, sizeof binary, &options, &fuzz_program, NULL) ==
                      HL_OK,
                  "no program");
+    hl_image_free(options.root);
     hl_context_free(context);
 }
 
@@ -64,6 +73,7 @@ static uint64_t fuzz_address(struct choices *choices)
         HL_ABI_USER_END,          HL_ABI_HEAP_END,       0,
         HL_ABI_SHIM_DATA_ADDRESS, HL_ABI_OUTPUT_ADDRESS, HL_ABI_TRANSFER_ADDRESS,
         HL_ABI_SYSTEM_ADDRESS,    HL_ABI_POOL_ADDRESS,   HL_ABI_POOL_END,
+        HL_ABI_ROOT_ADDRESS,
     };
     uint64_t scale = choices_below(choices, 4); /* neighbours, or pages under other tables */
     uint64_t pages = choices_below(choices, 64) << (9 * scale);
@@ -105,6 +115,8 @@ static uint64_t fuzz_offset(const struct fuzz *fuzz, struct choices *choices, ui
         return choices_word(choices);
     if (source == HL_ABI_SOURCE_RAM)
         return fuzz->space->ram_free_offset + page * HL__PAGE;
+    if (source == HL_ABI_SOURCE_ROOT)
+        return page % 520 * HL__PAGE;
     return source == HL_ABI_SOURCE_PROGRAM ? page % 8 * HL__PAGE : 0;
 }
 
@@ -116,7 +128,7 @@ static struct hl_abi_edit fuzz_edit(struct fuzz *fuzz)
         fuzz->address = fuzz_address(choices);
     struct hl_abi_edit edit = {.address = fuzz->address,
                                .page_count = fuzz_page_count(choices),
-                               .source = (uint32_t)choices_below(choices, 5)};
+                               .source = (uint32_t)choices_below(choices, 6)};
     edit.offset = fuzz_offset(fuzz, choices, edit.source);
     if (edit.source != HL_ABI_SOURCE_NONE || choices_once_in(choices, 32))
         edit.rights = (uint32_t)choices_below(choices, choices_once_in(choices, 32) ? 32 : 16);

@@ -5,6 +5,7 @@
 #include "driver/override.h"
 
 #include <errno.h>
+#include <hyperlight/abi/image.h>
 #include <hyperlight/context.h>
 #include <hyperlight/program.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 #define MEMORY_SIZE (UINT64_C(8) << 20)
 #define TRANSFER_SIZE_MAX (UINT64_C(6) << 20)
 #define ADDRESS HL_ABI_USER_START
+#define ROOT_SIZE (2 * HL__LARGE_PAGE + 3 * HL__PAGE)
 
 static hl_program *program;
 
@@ -29,7 +31,11 @@ static int setup(void **state)
     fake_driver_describe(true, &info, &machine);
     hl__driver_override(&fake_driver, &info, &machine);
     assert_int_equal(hl_context_new(NULL, &context, NULL), HL_OK);
-    const hl_program_options options = {.size = sizeof options, .context = context};
+    static uint64_t image[ROOT_SIZE / sizeof(uint64_t)] = {HL_IMAGE_MAGIC};
+    hl_program_options options = {.size = sizeof options, .context = context};
+    image[ROOT_SIZE / sizeof *image - 1] = 0x7a11;
+    assert_int_equal(hl_image_from_memory(context, image, sizeof image, &options.root, NULL),
+                     HL_OK);
     assert_int_equal(hl_program_from_memory(binary, sizeof binary, &options, &program, NULL),
                      HL_OK);
     const hl__vm_config config = {
@@ -37,6 +43,7 @@ static int setup(void **state)
     assert_int_equal(hl__vm_new(context, program, &config, &vm, NULL), HL_OK);
     assert_int_equal(hl__space_new(vm, 100, (hl__space **)state, NULL), HL_OK);
     hl__vm_unref(vm);
+    hl_image_free(options.root);
     hl_context_free(context);
     return 0;
 }
@@ -220,6 +227,44 @@ static void test_addresses_of_the_other_half_are_not_aliases(void **state)
     }
 }
 
+static void test_the_root_image_is_there_to_its_last_byte(void **state)
+{
+    hl__space *space = *state;
+    uint64_t word = 0, end = HL_ABI_ROOT_ADDRESS + ROOT_SIZE;
+    assert_true(hl__space_read(space, HL_ABI_ROOT_ADDRESS, &word, sizeof word));
+    assert_int_equal(word, HL_IMAGE_MAGIC);
+    assert_true(hl__space_read(space, end - sizeof word, &word, sizeof word));
+    assert_int_equal(word, 0x7a11);
+    assert_false(is_present(space, end));
+    assert_false(hl__space_writable(space, HL_ABI_ROOT_ADDRESS, 1));
+    assert_sound(space);
+}
+
+static void test_files_of_the_root_image(void **state)
+{
+    hl__space *space = *state;
+    uint64_t word = 0, last = ROOT_SIZE - HL__PAGE, before = space->mapped_pages;
+    const struct hl_abi_edit good =
+        edit(ADDRESS, HL_ABI_SOURCE_ROOT, last, HL_ABI_RIGHT_READ | HL_ABI_RIGHT_EXECUTE);
+    assert_int_equal(hl__space_edit(space, &good, 1), 0);
+    assert_true(hl__space_read(space, ADDRESS + HL__PAGE - sizeof word, &word, sizeof word));
+    assert_int_equal(word, 0x7a11);
+    assert_int_equal(space->mapped_pages, before); /* it is nobody's memory */
+    const struct hl_abi_edit refused[] = {
+        edit(ADDRESS, HL_ABI_SOURCE_ROOT, 0, HL_ABI_RIGHT_WRITE),
+        edit(ADDRESS, HL_ABI_SOURCE_ROOT, 8, HL_ABI_RIGHT_READ),
+        edit(ADDRESS, HL_ABI_SOURCE_ROOT, ROOT_SIZE, HL_ABI_RIGHT_READ),
+        edit(ADDRESS, HL_ABI_SOURCE_ROOT, UINT64_MAX - 4095, HL_ABI_RIGHT_READ),
+        edit(ADDRESS, HL_ABI_SOURCE_KEEP, 0, HL_ABI_RIGHT_WRITE),
+        {ADDRESS, 2, last, HL_ABI_SOURCE_ROOT, HL_ABI_RIGHT_READ},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_int_equal(hl__space_edit(space, &refused[i], 1), -EINVAL);
+    const struct hl_abi_edit batch[] = {good, refused[4]};
+    assert_int_equal(hl__space_edit(space, batch, 2), -EINVAL);
+    assert_sound(space);
+}
+
 #define SPACE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -231,6 +276,8 @@ int main(void)
         SPACE_TEST(test_memory_beside_transfer_memory_is_limited),
         SPACE_TEST(test_countless_mappings),
         SPACE_TEST(test_edits_beside_the_pool_are_refused),
+        SPACE_TEST(test_the_root_image_is_there_to_its_last_byte),
+        SPACE_TEST(test_files_of_the_root_image),
         SPACE_TEST(test_transfer_memory_without_tables_leaves_nothing),
         SPACE_TEST(test_addresses_of_the_other_half_are_not_aliases),
     };

@@ -145,8 +145,9 @@ enum hl_abi_source {
 /* hint with HL_ABI_SOURCE_RAM: the pages are about to be touched */
 #define HL_ABI_RIGHT_POPULATE 8u
 
-/* What the host writes once, for the shim's start. Strings are NUL-terminated, argv first, then the
- * environment. */
+/* What the host writes once, for the shim's start. Strings are NUL-terminated: argv first, then the
+ * environment, then path and directory, each of the two only if its size is not 0. No argv: the image's.
+ * The environment adds to the image's, and takes the place of variables of the same name. */
 struct hl_abi_boot {
     uint32_t magic; /* HL_ABI_BOOT_MAGIC */
     uint32_t version;
@@ -155,7 +156,7 @@ struct hl_abi_boot {
     uint64_t ram_free_offset; /* the shim owns RAM from here on */
     uint32_t argument_count;
     uint32_t environment_count;
-    uint32_t strings_size; /* bytes of `strings` */
+    uint32_t strings_size; /* bytes of `strings`, all of them */
     uint32_t flags;        /* HL_ABI_BOOT_* */
     uint64_t root_size;    /* bytes of the image at HL_ABI_ROOT_ADDRESS, 0: none */
     /* With program_size 0: bytes of the program's path in the image, NUL included, behind argv and

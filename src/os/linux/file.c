@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -181,5 +184,60 @@ hl_status hl__os_file_copy_path(hl__os_file file, uint64_t offset, const char *p
     close(source.descriptor);
     if (status == HL_OK)
         *size = copied;
+    return status;
+}
+
+/* Whether nobody but the file's owner can put another file in its place. */
+static bool directory_is_private(int descriptor)
+{
+    char link[32], path[PATH_MAX];
+    struct stat status;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length <= 0 || path[0] != '/')
+        return false;
+    path[length] = '\0';
+    char *slash = strrchr(path, '/');
+    slash[slash == path] = '\0';
+    return stat(path, &status) == 0 && !(status.st_mode & S_IWOTH);
+}
+
+/* Access lists that let others write show in the group's bits. */
+static bool source_is_private(const struct source *source)
+{
+    const struct stat *status = &source->before;
+    return (status->st_uid == geteuid() || status->st_uid == 0) &&
+           !(status->st_mode & (S_IWGRP | S_IWOTH)) && directory_is_private(source->descriptor);
+}
+
+static struct hl__os_file_identity source_identity(const struct source *source)
+{
+    const struct stat *status = &source->before;
+    return (struct hl__os_file_identity){
+        (uint64_t)status->st_dev,          (uint64_t)status->st_ino,
+        (uint64_t)status->st_size,         (uint64_t)status->st_mtim.tv_sec,
+        (uint64_t)status->st_mtim.tv_nsec, (uint64_t)status->st_ctim.tv_sec,
+        (uint64_t)status->st_ctim.tv_nsec,
+    };
+}
+
+hl_status hl__os_file_map_private(const char *path, uint64_t size_max, bool writable,
+                                  void **address, uint64_t *size,
+                                  struct hl__os_file_identity *identity, hl_error *err)
+{
+    struct source source;
+    hl_status status = source_open(&source, path, err);
+    if (status != HL_OK)
+        return status;
+    uint64_t bytes = (uint64_t)source.before.st_size;
+    *address = NULL;
+    *size = bytes;
+    if (bytes > 0 && bytes == page_round_up(bytes) && bytes <= size_max &&
+        source_is_private(&source)) {
+        status =
+            hl__os_file_map((hl__os_file){source.descriptor}, 0, bytes, writable, address, err);
+        *identity = source_identity(&source);
+    }
+    close(source.descriptor);
     return status;
 }

@@ -10,11 +10,18 @@
 
 /* Memory slots and their guest-physical addresses: above 4 GiB, away from everything that
  * hypervisors place by tradition, and below 64 GiB, which a vCPU without CPUID can address. */
-enum hl__slot { HL__SLOT_SYSTEM = 0, HL__SLOT_RAM = 1, HL__SLOT_IMAGE = 2, HL__SLOT_TRANSFER = 3 };
+enum hl__slot {
+    HL__SLOT_SYSTEM = 0,
+    HL__SLOT_RAM = 1,
+    HL__SLOT_IMAGE = 2,
+    HL__SLOT_TRANSFER = 3,
+    HL__SLOT_ROOT = 4
+};
 #define HL__GPA_SYSTEM UINT64_C(0x100000000)
 #define HL__GPA_IMAGE UINT64_C(0x180000000)
 #define HL__GPA_TRANSFER UINT64_C(0x2c0000000)
 #define HL__GPA_RAM UINT64_C(0x400000000)
+#define HL__GPA_ROOT UINT64_C(0xc00000000)
 #define HL__GPA_END UINT64_C(0x1000000000)
 
 /* Pages of the system slot. Mapped one to one at HL_ABI_SYSTEM_ADDRESS, for the supervisor only,
