@@ -275,10 +275,10 @@ def test_trace_prints_system_calls(tool, compile_guest):
 #include <errno.h>
 #include <unistd.h>
 #include <sys/syscall.h>
-int main(void) { return syscall(SYS_swapon, "x", 0) < 0 && errno == ENOSYS ? 0 : 1; }
+int main(void) { return syscall(SYS_lookup_dcookie, "x", 0) < 0 && errno == ENOSYS ? 0 : 1; }
 """)
     silent, traced = tool("run", program), tool("run", "--trace", program)
     assert (silent.returncode, silent.stderr) == (0, b"")
     assert traced.returncode == 0
-    assert re.search(r"swapon\(0x[0-9a-f]+, 0, .*\) = -1 ENOSYS \(Function not implemented\) \[not served\]", message(traced))
+    assert re.search(r"lookup_dcookie\(0x[0-9a-f]+, 0, .*\) = -1 ENOSYS \(Function not implemented\) \[not served\]", message(traced))
     assert re.search(r"exit_group\(0\) = \?", message(traced))

@@ -3,11 +3,11 @@
 #include "base/linux.h"
 #include "base/machine.h"
 #include "entry/access.h"
+#include "entry/syscall.h"
 #include "host/host.h"
 #include "memory/memory.h"
 #include "thread/thread.h"
 
-#include "entry/syscall.h"
 #include <string.h>
 
 HL__SYSCALL(exit)
@@ -52,6 +52,17 @@ HL__SYSCALL(getppid)
     return 1;
 }
 
+HL__SYSCALL(setpgid)
+{
+    int32_t id = (int32_t)arg[0], group = (int32_t)arg[1];
+
+    if (group < 0)
+        return -EINVAL;
+    if (id && id != hl__process()->id)
+        return -ESRCH;
+    return group && group != hl__process()->id ? -EPERM : 0;
+}
+
 HL__SYSCALL(getpgrp)
 {
     (void)arg;
@@ -92,17 +103,6 @@ HL__SYSCALL(getegid)
     return 0;
 }
 
-HL__SYSCALL(sched_getaffinity)
-{
-    static const uint64_t one_cpu = 1;
-
-    if (arg[0] != 0 && !hl__thread_find((int32_t)arg[0]))
-        return -ESRCH;
-    if (arg[1] < sizeof one_cpu || arg[1] % sizeof one_cpu)
-        return -EINVAL;
-    return hl__user_write(arg[2], &one_cpu, sizeof one_cpu) < 0 ? -EFAULT : (int64_t)sizeof one_cpu;
-}
-
 HL__SYSCALL(getcpu)
 {
     const uint32_t zero = 0;
@@ -110,6 +110,31 @@ HL__SYSCALL(getcpu)
     if (arg[0] && hl__user_write(arg[0], &zero, sizeof zero) < 0)
         return -EFAULT;
     return arg[1] ? hl__user_write(arg[1], &zero, sizeof zero) : 0;
+}
+
+/* As of a process that never had children. */
+HL__SYSCALL(wait4)
+{
+    enum { OPTIONS_KNOWN = 0x6000000b | 0x80000000 };
+
+    return (uint32_t)arg[2] & ~(uint32_t)OPTIONS_KNOWN ? -EINVAL : -ECHILD;
+}
+
+HL__SYSCALL(waitid)
+{
+    enum { TYPE_MAX = 3, OPTIONS_KNOWN = 0x6100000f | 0x80000000 };
+
+    if (arg[0] > TYPE_MAX || (uint32_t)arg[3] & ~(uint32_t)OPTIONS_KNOWN)
+        return -EINVAL;
+    return -ECHILD;
+}
+
+HL__SYSCALL(personality)
+{
+    enum { ASK = -1 };
+
+    /* PER_LINUX is what there is; flags of it would change how memory is laid out. */
+    return (int32_t)arg[0] == ASK || (arg[0] & 0xff) == 0 ? 0 : -EINVAL;
 }
 
 /* Settings that do nothing here but are kept for who asks; anything else is refused. */
