@@ -254,7 +254,8 @@ HL_API HL_MUST_CHECK hl_status hl_sandbox_stats(const hl_sandbox *sandbox, hl_st
  * @brief Names of the functions that the guest exports, in the order in which it exported them.
  * @param names  Receives an array of `*count` strings; it belongs to the sandbox and lives until its next call, run
  *               or restore. The names are the guest's text: control characters are escaped in nothing but messages.
- * @return HL_OK; HL_NOT_SERVING if it has exported none, or was not started.
+ * @return HL_OK, also with no names: of a guest that serves functions of any name; HL_NOT_SERVING if it has exported
+ *         none, or was not started.
  */
 HL_API HL_MUST_CHECK hl_status hl_sandbox_exports(const hl_sandbox *sandbox, const char *const **names, size_t *count,
                                                   hl_error *err);

@@ -3,6 +3,9 @@
 #include "util/error.h"
 #include <stdlib.h>
 
+/* What is known of a function that was not declared. */
+static const hl__wire_export any_function = {.has_signature = false};
+
 static const hl__wire_export *find_export(const struct hl__exports *exports, const hl_span *name)
 {
     for (size_t i = 0; exports && i < exports->count; i++) {
@@ -11,7 +14,7 @@ static const hl__wire_export *find_export(const struct hl__exports *exports, con
             memcmp(function->name.data, name->data, name->size) == 0)
             return function;
     }
-    return NULL;
+    return exports && exports->any_name ? &any_function : NULL;
 }
 
 /* The guest's functions for a message, as many as fit. */

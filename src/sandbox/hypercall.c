@@ -53,7 +53,7 @@ static enum hl__step rest(hl_sandbox *sandbox, const struct hl_abi_call *call, h
     return HL__STEP_ENDED;
 }
 
-static struct hl__exports *exports_new(hl__wire_export *functions, size_t count)
+static struct hl__exports *exports_new(hl__wire_export *functions, size_t count, bool any_name)
 {
     struct hl__exports *exports = calloc(1, sizeof *exports);
     const char **names = calloc(count + 1, sizeof *names);
@@ -65,7 +65,7 @@ static struct hl__exports *exports_new(hl__wire_export *functions, size_t count)
     for (size_t i = 0; i < count; i++)
         names[i] = functions[i].name.data;
     *exports = (struct hl__exports){
-        .references = 1, .functions = functions, .names = names, .count = count};
+        .references = 1, .functions = functions, .names = names, .count = count, .any_name = any_name};
     return exports;
 }
 
@@ -82,13 +82,16 @@ static enum hl__step declare_exports(hl_sandbox *sandbox, const struct hl_abi_ca
         return hl__guest_violation(
             status, err,
             "the guest SDK speaks no version of the protocol that this library speaks");
+    if (call->arg[4] & ~(uint64_t)HL_ABI_EXPORT_ANY_NAME)
+        return hl__guest_violation(status, err, "functions were declared with unknown flags");
     if (call->arg[1] > HL_WIRE_EXPORTS_MAX * (uint64_t)512)
         return hl__guest_violation(status, err, "the declaration of functions is too long");
     void *message = NULL;
     problem.status = hl__message_fetch(sandbox, call->arg[0], call->arg[1], &message);
     if (problem.status == HL_OK &&
         hl__wire_exports_decode(message, call->arg[1], &functions, &count, &problem))
-        sandbox->guest.exports = exports_new(functions, count);
+        sandbox->guest.exports =
+            exports_new(functions, count, call->arg[4] & HL_ABI_EXPORT_ANY_NAME);
     free(message);
     if (sandbox->guest.exports)
         return answer(sandbox, 0);

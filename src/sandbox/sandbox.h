@@ -15,6 +15,7 @@ struct hl__exports {
     hl__wire_export *functions;
     const char **names;
     size_t count;
+    bool any_name; /* a function that is not among them is served, too */
 };
 
 void hl__exports_ref(struct hl__exports *exports);   /* NULL is fine */

@@ -220,6 +220,7 @@ static void plan_export(struct hostile_guest *guest, struct hl_abi_call *call)
     place_message(guest, call, 0, &message);
     call->arg[2] = choices_once_in(guest->choices, 16) ? 7 : HL_ABI_VERSION_MIN;
     call->arg[3] = choices_once_in(guest->choices, 16) ? 0 : HL_ABI_VERSION_MAX;
+    call->arg[4] = choices_below(guest->choices, 16) < 14 ? 0 : choices_below(guest->choices, 3);
 }
 
 static void plan_host_call(struct hostile_guest *guest, struct hl_abi_call *call)

@@ -171,6 +171,7 @@ hl__door_call:
     mov %rdx, MAILBOX_ARG1(%r9)
     mov %rcx, MAILBOX_ARG2(%r9)
     mov %r8, MAILBOX_ARG3(%r9)
+    movq $0, MAILBOX_ARG4(%r9)
     cmp $OP_REST, %edi
     je 1f
     cmp $OP_LOG, %edi

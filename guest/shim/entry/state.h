@@ -49,6 +49,7 @@
 #define MAILBOX_ARG1 8
 #define MAILBOX_ARG2 16
 #define MAILBOX_ARG3 24
+#define MAILBOX_ARG4 32
 #define MAILBOX_RESULT 48
 
 /* struct hl_abi_fault */

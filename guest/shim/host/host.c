@@ -40,13 +40,25 @@ int64_t hl__host_read(uint64_t address, uint64_t size)
     return host_call(HL_ABI_OP_READ, address, size, 0, 0);
 }
 
+void hl__host_log_at(uint64_t level, const char *text, size_t size)
+{
+    if (size > HL_ABI_LOG_SIZE_MAX)
+        size = HL_ABI_LOG_SIZE_MAX;
+    host_call(HL_ABI_OP_LOG, level, (uint64_t)text, size, 1);
+}
+
 void hl__host_log(const char *text, size_t size)
 {
     enum { LEVEL_TRACE = 5 }; /* hl_log_level of the host API */
 
-    if (size > HL_ABI_LOG_SIZE_MAX)
-        size = HL_ABI_LOG_SIZE_MAX;
-    host_call(HL_ABI_OP_LOG, LEVEL_TRACE, (uint64_t)text, size, 1);
+    hl__host_log_at(LEVEL_TRACE, text, size);
+}
+
+int64_t hl__host_export(const void *message, uint64_t size, uint64_t flags)
+{
+    HL__MAILBOX->call.arg[4] = flags;
+    return host_call(HL_ABI_OP_EXPORT, (uint64_t)message, size, HL_ABI_VERSION_MIN,
+                     HL_ABI_VERSION_MAX);
 }
 
 int64_t hl__host_wait(uint64_t duration_ns, uint64_t events)

@@ -31,7 +31,8 @@ enum hl_abi_op {
      * hl_abi_mailbox::request is set. */
     HL_ABI_OP_REST = 1,
     /* Declares the exported functions, once, before the first rest. arg0, arg1: address and size of
-     * an EXPORTS message; arg2, arg3: least and greatest version of the SDK. */
+     * an EXPORTS message; arg2, arg3: least and greatest version of the SDK; arg4:
+     * HL_ABI_EXPORT_* flags. */
     HL_ABI_OP_EXPORT = 2,
     /* Calls a host function. arg0, arg1: address and size of a CALL message. Result:
      * hl_abi_outcome; hl_abi_mailbox::request is the answer's place. */
@@ -71,6 +72,9 @@ enum hl_abi_op {
     HL_ABI_OP_TIMER = 12,
     HL_ABI_OP_COUNT = 13
 };
+
+/* functions of any name are served, those that are not declared without a signature */
+#define HL_ABI_EXPORT_ANY_NAME 1u
 
 #define HL_ABI_EVENT_INPUT 1u /* reading standard input would not wait */
 #define HL_ABI_TICK_MIN_NS 1000000u
