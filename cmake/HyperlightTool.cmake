@@ -9,7 +9,7 @@ if(NOT HL_TOOL)
     return()
 endif()
 if(NOT TARGET hyperlight_image)
-    list(FILTER tool_sources EXCLUDE REGEX "/cli/(image|pack[^/]*)\\.c$")
+    list(FILTER tool_sources EXCLUDE REGEX "/cli/(image|pack)[^/]*\\.c$")
 endif()
 
 if(WIN32)

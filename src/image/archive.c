@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "image/archive.h"
 
+#include "image/short_name.h"
 #include "util/error.h"
 
 #include <archive.h>
@@ -88,7 +89,7 @@ hl_status hl__archive_failed(struct archive *reader, const struct hl__source *so
         return hl__error_set(err, HL_IMAGE_INVALID, "libarchive", "this is no tar archive: %s",
                              why ? why : "unknown reason");
     return hl__error_set(err, HL_IMAGE_INVALID, "libarchive", "'%s': the archive is damaged: %s",
-                         name, why ? why : "unknown reason");
+                         HL__SHORT(name), why ? why : "unknown reason");
 }
 
 hl_status hl__archive_open(struct hl__source *source, struct archive **opened, hl_error *err)
@@ -124,7 +125,7 @@ struct reading {
 
 static hl_status member_refused(const char *name, const char *why, hl_error *err)
 {
-    return hl__error_set(err, HL_IMAGE_INVALID, NULL, "'%s' %s", name, why);
+    return hl__error_set(err, HL_IMAGE_INVALID, NULL, "'%s' %s", HL__SHORT(name), why);
 }
 
 static uint32_t owner(int64_t id)

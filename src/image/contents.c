@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "image/contents.h"
 
+#include "image/short_name.h"
 #include "util/error.h"
 
 #include <errno.h>
@@ -182,7 +183,7 @@ hl_status hl__contents_begin(struct hl__contents *contents, uint64_t size, const
         return hl__error_set(err, HL_IMAGE_TOO_LARGE, NULL,
                              "'%s' of %" PRIu64 " bytes goes over the limit of %" PRIu64
                              " bytes for the image",
-                             name, size, contents->size_max);
+                             HL__SHORT(name), size, contents->size_max);
     contents->name = name;
     contents->size = size;
     contents->written = 0;
@@ -213,7 +214,8 @@ hl_status hl__contents_write(struct hl__contents *contents, uint64_t offset, con
 {
     if (offset < contents->written || offset > contents->size || size > contents->size - offset)
         return hl__error_set(err, HL_IMAGE_INVALID, NULL,
-                             "'%s' has data out of order or beyond its end", contents->name);
+                             "'%s' has data out of order or beyond its end",
+                             HL__SHORT(contents->name));
     skip_to(contents, offset);
     contents->written += size;
     if (!contents->sparse)

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "image/archive.h"
 #include "image/confine.h"
+#include "image/oci.h"
 #include "image/protocol.h"
 #include "image/stream.h"
 #include "image/writer.h"
@@ -30,6 +31,8 @@ struct helper {
     struct hl__contents contents;
     struct hl__tree tree;
     struct hl__file_source source;
+    struct hl__oci_archive archive;
+    struct hl__oci_config config;
     int64_t reported_ns;
 };
 
@@ -92,28 +95,123 @@ static hl_status read_job(hl_error *err)
     return HL_OK;
 }
 
-static hl_status read_input(hl_error *err)
+/* ---- Layouts in directories: the library opens their files ---- */
+
+static hl_status refused(const char *name, int os_error, hl_error *err)
 {
-    static const struct hl__archive_progress progress = {.report = report_progress};
-    if (helper.job.kind == HL__INPUT_STREAM)
-        return hl__stream_read(HL__HELPER_INPUT, &helper.tree, &progress, err);
-    hl_status status = hl__file_source_init(&helper.source, HL__HELPER_INPUT, err);
+    return hl__error_os(err, HL_IMAGE_UNREADABLE, os_error, NULL,
+                        "the container's image lacks '%s'", name);
+}
+
+/* The descriptor that comes with the library's answer, or a negative errno. */
+static int receive_file(void)
+{
+    struct hl__answer answer;
+    struct iovec part = {&answer, sizeof answer};
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control.room,
+                            .msg_controllen = sizeof control.room};
+    ssize_t size;
+    int file = -EPROTO;
+    do
+        size = recvmsg(HL__HELPER_CONTROL, &header, 0);
+    while (size < 0 && errno == EINTR);
+    if (size != (ssize_t)sizeof answer)
+        return -EPROTO;
+    const struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    if (answer.os_error != 0)
+        return answer.os_error > 0 ? -answer.os_error : -EPROTO;
+    if (rights && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof file))
+        memcpy(&file, CMSG_DATA(rights), sizeof file);
+    return file;
+}
+
+static hl_status open_wanted(struct hl__oci_files *files, const char *name,
+                             struct hl__source **source, hl_error *err)
+{
+    struct hl__message message = {.kind = HL__MESSAGE_WANT};
+    (void)files;
+    snprintf(message.text, sizeof message.text, "%s", name);
+    send_message(&message, 0);
+    int file = receive_file();
+    if (file < 0)
+        return refused(name, -file, err);
+    *source = &helper.source.base;
+    hl_status status = hl__file_source_init(&helper.source, file, err);
+    if (status != HL_OK)
+        close(file);
+    return status;
+}
+
+static void close_wanted(struct hl__oci_files *files)
+{
+    (void)files;
+    close(helper.source.file);
+}
+
+/* ---- Inputs ---- */
+
+static const struct hl__archive_progress progress = {.report = report_progress};
+
+static hl_status read_archive(hl_error *err)
+{
+    enum hl__oci_kind kind;
+    hl_status status = hl__oci_detect(HL__HELPER_INPUT, &kind, err);
+    if (status != HL_OK)
+        return status;
+    if (kind != HL__OCI_NONE) {
+        hl__oci_archive_init(&helper.archive, HL__HELPER_INPUT, err);
+        return hl__oci_read(&helper.archive.base, kind, &helper.tree, &helper.config, &progress,
+                            err);
+    }
+    status = hl__file_source_init(&helper.source, HL__HELPER_INPUT, err);
     if (status == HL_OK)
         status = hl__archive_read(&helper.source.base, &helper.tree, false, &progress, err);
     return status;
 }
 
-static hl_status write_image(hl_error *err)
+static hl_status read_input(hl_error *err)
+{
+    static struct hl__oci_files wanted = {.open = open_wanted, .close = close_wanted};
+    switch (helper.job.kind) {
+    case HL__INPUT_STREAM:
+        return hl__stream_read(HL__HELPER_INPUT, &helper.tree, &progress, err);
+    case HL__INPUT_LAYOUT:
+        return hl__oci_read(&wanted, HL__OCI_LAYOUT, &helper.tree, &helper.config, &progress, err);
+    default:
+        return read_archive(err);
+    }
+}
+
+/* What the job says comes before what the container's image says. */
+static void choose_texts(struct hl__image_texts *texts)
 {
     const struct hl__job *job = &helper.job;
-    struct hl__image_texts texts = {.arguments = helper.texts,
-                                    .arguments_size = job->arguments_size,
-                                    .environment = helper.texts + job->arguments_size,
-                                    .environment_size = job->environment_size,
-                                    .directory =
-                                        helper.texts + job->arguments_size + job->environment_size,
-                                    .directory_size = job->directory_size};
+    const struct hl__oci_config *config = &helper.config;
+    const char *text = helper.texts;
+    bool given = job->arguments_size > 0;
+    texts->arguments = given ? text : config->arguments;
+    texts->arguments_size = given ? job->arguments_size : config->arguments_size;
+    text += job->arguments_size;
+    given = job->environment_size > 0;
+    texts->environment = given ? text : config->environment;
+    texts->environment_size = given ? job->environment_size : config->environment_size;
+    text += job->environment_size;
+    given = job->directory_size > 0;
+    texts->directory = given ? text : config->directory;
+    texts->directory_size = given ? job->directory_size : config->directory_size;
+}
+
+static hl_status write_image(hl_error *err)
+{
+    struct hl__image_texts texts;
     struct hl__message message = {.kind = HL__MESSAGE_DONE, .files = helper.tree.inode_count};
+    choose_texts(&texts);
     hl_status status = hl__image_write(&helper.tree, &texts, &message.size, err);
     if (status == HL_OK)
         send_message(&message, 0);
@@ -143,6 +241,7 @@ int main(void)
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    hl__oci_seed();
     /* Names in archives are bytes; libarchive converts those that it knows to be UTF-8. */
     setlocale(LC_CTYPE, "C.UTF-8");
     if (read_job(&err) != HL_OK || hl__confine(&helper.job, &err) != HL_OK ||

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "image/tree.h"
 
+#include "image/short_name.h"
 #include "util/error.h"
 
 #include <errno.h>
@@ -115,8 +116,8 @@ static hl_status new_inode(struct hl__tree *tree, const char *path,
 {
     if (tree->inode_count >= tree->limits.inodes)
         return hl__error_set(err, HL_IMAGE_TOO_MANY_FILES, NULL,
-                             "'%s' would be file %u: the limit is %u", path, tree->inode_count + 1,
-                             tree->limits.inodes);
+                             "'%s' would be file %u: the limit is %u", HL__SHORT(path),
+                             tree->inode_count + 1, tree->limits.inodes);
     if (tree->inode_free) {
         *number = tree->inode_free;
         tree->inode_free = tree->inodes[*number].next_free;
@@ -243,7 +244,7 @@ struct walk {
 
 static hl_status walk_refused(const struct walk *walk, hl_error *err, const char *why)
 {
-    return hl__error_set(err, HL_IMAGE_INVALID, NULL, "'%s': %s", walk->path, why);
+    return hl__error_set(err, HL_IMAGE_INVALID, NULL, "'%s': %s", HL__SHORT(walk->path), why);
 }
 
 static hl_status add_directory(struct hl__tree *tree, const char *path, uint32_t above,
@@ -254,8 +255,8 @@ static hl_status add_directory(struct hl__tree *tree, const char *path, uint32_t
     uint32_t depth = tree->inodes[above].directory.depth + 1;
     if (depth > tree->limits.depth)
         return hl__error_set(err, HL_IMAGE_TOO_DEEP, NULL,
-                             "'%s' has directories more than %u deep, which is the limit", path,
-                             tree->limits.depth);
+                             "'%s' has directories more than %u deep, which is the limit",
+                             HL__SHORT(path), tree->limits.depth);
     hl_status status = new_inode(tree, path, attributes, inode, err);
     if (status != HL_OK)
         return status;
@@ -363,6 +364,48 @@ uint32_t hl__tree_find(struct hl__tree *tree, const char *path)
     return has_dots(path) || next_component(&path, &name, &size) ? 0 : HL__TREE_ROOT;
 }
 
+/* The last component of a path and what comes before it. */
+static size_t split(const char *path, const char **name, size_t *size)
+{
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    *name = path + start;
+    *size = end - start;
+    return start;
+}
+
+static uint32_t resolve(struct hl__tree *tree, struct walk *walk, const char *path)
+{
+    const char *name;
+    size_t size;
+    char *above = strndup(path, split(path, &name, &size));
+    if (!above)
+        return 0;
+    if (path[0] == '/')
+        walk->directory = HL__TREE_ROOT;
+    hl_status status = walk_text(tree, walk, above, NULL);
+    free(above);
+    if (status != HL_OK || size > HL_IMAGE_NAME_MAX)
+        return 0;
+    uint32_t entry = find_entry(tree, walk->directory, name, (uint32_t)size);
+    if (!entry)
+        return walk_name(tree, walk, name, size, NULL) == HL_OK ? walk->directory : 0;
+    uint32_t inode = tree->entries[entry].inode;
+    if (!S_ISLNK(tree->inodes[inode].attributes.mode))
+        return inode;
+    return ++walk->follows > FOLLOW_MAX ? 0 : resolve(tree, walk, tree->inodes[inode].target.text);
+}
+
+uint32_t hl__tree_resolve(struct hl__tree *tree, const char *path)
+{
+    struct walk walk = {.path = path, .directory = HL__TREE_ROOT};
+    return resolve(tree, &walk, path);
+}
+
 /* ---- Building ---- */
 
 static hl_status add_named(struct hl__tree *tree, struct walk *walk, const char *name,
@@ -415,8 +458,8 @@ hl_status hl__tree_set_target(struct hl__tree *tree, uint32_t inode, const char 
 {
     size_t size = strlen(target);
     if (size == 0 || size > TARGET_MAX)
-        return hl__error_set(err, HL_IMAGE_INVALID, NULL, "'%s' is a symbolic link to %s", path,
-                             size ? "a name of more than 4095 bytes" : "nothing");
+        return hl__error_set(err, HL_IMAGE_INVALID, NULL, "'%s' is a symbolic link to %s",
+                             HL__SHORT(path), size ? "a name of more than 4095 bytes" : "nothing");
     char *copy = strdup(target);
     if (!copy)
         return no_memory(err);
@@ -435,8 +478,8 @@ hl_status hl__tree_link(struct hl__tree *tree, const char *path, const char *tar
     uint32_t linked = find_path(tree, target);
     if (!linked)
         return hl__error_set(err, HL_IMAGE_INVALID, NULL,
-                             "'%s' is a hard link to '%s', which does not come before it", path,
-                             target);
+                             "'%s' is a hard link to '%s', which does not come before it",
+                             HL__SHORT(path), HL__SHORT(target));
     *inode = tree->entries[linked].inode;
     if (S_ISDIR(tree->inodes[*inode].attributes.mode))
         return walk_refused(&walk, err, "is a hard link to a directory");

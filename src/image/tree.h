@@ -90,6 +90,9 @@ hl_status hl__tree_link(struct hl__tree *tree, const char *path, const char *tar
 /* Inode of a path, 0 if there is none. Symbolic links on the way are followed, the last is not. */
 uint32_t hl__tree_find(struct hl__tree *tree, const char *path);
 
+/* As hl__tree_find(), with the last one followed too, and ".." as in a file system. */
+uint32_t hl__tree_resolve(struct hl__tree *tree, const char *path);
+
 /* Layers: what earlier ones had at a path, or in a directory, goes. */
 void hl__tree_next_layer(struct hl__tree *tree);
 void hl__tree_hide(struct hl__tree *tree, const char *path);

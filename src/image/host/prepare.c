@@ -114,6 +114,49 @@ static hl_status send_directory(struct hl__child *child, const struct hl__input 
     return status;
 }
 
+/* Blobs have names that are digests: nothing else of a directory is opened for the helper. */
+static bool is_blob(const char *name)
+{
+    return strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64;
+}
+
+static int open_plain(int directory, const char *name)
+{
+    struct stat attributes;
+    int file = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    if (fstat(file, &attributes) == 0 && S_ISREG(attributes.st_mode))
+        return file;
+    close(file);
+    return -EACCES;
+}
+
+static int open_blob(int layout, const char *name)
+{
+    int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int blobs = openat(layout, "blobs", flags);
+    int directory = blobs < 0 ? -1 : openat(blobs, "sha256", flags);
+    int file = directory < 0 ? -errno : open_plain(directory, name);
+    if (blobs >= 0)
+        close(blobs);
+    if (directory >= 0)
+        close(directory);
+    return file;
+}
+
+static int open_layout_file(const char *path, void *user)
+{
+    static const char prefix[] = "blobs/sha256/";
+    const struct hl__input *input = user;
+    const char *name = path + sizeof prefix - 1;
+    if (strcmp(path, "index.json") == 0)
+        return open_plain(input->file, path);
+    if (strncmp(path, prefix, sizeof prefix - 1) == 0 && is_blob(name))
+        return open_blob(input->file, name);
+    return -EACCES;
+}
+
 hl_status hl__prepare(const struct hl__input *input, int output, const hl_prepare_options *options,
                       hl_error *err)
 {
@@ -122,6 +165,8 @@ hl_status hl__prepare(const struct hl__input *input, int output, const hl_prepar
     hl_status status = hl__child_start(&child, input->kind, archive, output, options, err);
     if (status != HL_OK)
         return status;
+    child.open = input->kind == HL__INPUT_LAYOUT ? open_layout_file : NULL;
+    child.open_user = (void *)input;
     if (input->kind == HL__INPUT_STREAM)
         status = send_directory(&child, input, err);
     if (status != HL_OK) {
