@@ -45,6 +45,9 @@ struct limits {
     const char *driver;
     hl_log_level log_level;
     bool stats;
+    const char *root;      /* image, or NULL */
+    const char *directory; /* in it, or NULL */
+    bool host_program;     /* the program is a file of this machine all the same */
     const char **environment; /* NULL-terminated; the strings are those of argv and environ. */
 };
 
@@ -58,6 +61,9 @@ enum {
     OPTION_OUTPUT_LIMIT,
     OPTION_DRIVER,
     OPTION_LOG,
+    OPTION_ROOT,
+    OPTION_DIRECTORY,
+    OPTION_HOST_PROGRAM,
     OPTION_LIST,
     OPTION_JSON
 };
@@ -68,6 +74,9 @@ enum {
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},       \
     {"cpu-time", required_argument, NULL, OPTION_CPU_TIME},     \
     {"env", required_argument, NULL, OPTION_ENV},               \
+    {"root", required_argument, NULL, OPTION_ROOT},             \
+    {"directory", required_argument, NULL, OPTION_DIRECTORY},   \
+    {"host-program", no_argument, NULL, OPTION_HOST_PROGRAM},   \
     {"stats", no_argument, NULL, OPTION_STATS},                 \
     {"trace", no_argument, NULL, OPTION_TRACE},                 \
     {"output-limit", required_argument, NULL, OPTION_OUTPUT_LIMIT}, \
@@ -83,6 +92,10 @@ enum {
     "      --output-limit SIZE  stop it after this much output, status 137 (default %s)\n"         \
     "      --env NAME=VALUE     set a variable; it gets no others\n"                               \
     "      --env NAME           pass on a variable of this environment\n"                          \
+    "      --root IMAGE         its files: an image (see 'hyperlight image'); PROGRAM is one\n"     \
+    "                           of them, looked for along the image's PATH if without slash\n"     \
+    "      --host-program       PROGRAM is a file of this machine, in spite of --root\n"           \
+    "      --directory DIR      its working directory (default the image's, or /)\n"               \
     "      --stats              print what the run cost, on stderr\n"                              \
     "      --trace              print each system call on stderr, as strace does\n"           \
     "      --driver NAME        hypervisor to use (see 'hyperlight doctor')\n"                     \
@@ -109,12 +122,14 @@ bool parse_duration(const char *text, uint64_t *duration_ns);
 /* session.c: one sandbox from its options to its end. */
 struct session {
     hl_context *context;
+    hl_image *root;
     hl_program *program;
     hl_sandbox *sandbox;
     hl_interrupt_handle *handle;
 };
 
-/* `arguments`: NULL-terminated, the program's path first. The program does not run yet. */
+/* `arguments`: NULL-terminated, the program's path first; none: what the image says. The program does
+ * not run yet. */
 hl_status session_open(struct session *session, const struct limits *limits, char **arguments,
                        hl_error *err);
 void session_close(struct session *session);

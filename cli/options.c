@@ -219,6 +219,14 @@ bool limits_take(struct limits *limits, int option, char **argv)
         return take_output_limit(optarg, &sandbox->output_size_max);
     case OPTION_ENV:
         return take_variable(limits->environment, optarg);
+    case OPTION_ROOT:
+        limits->root = optarg;
+        return true;
+    case OPTION_DIRECTORY:
+        limits->directory = optarg;
+        return true;
+    case OPTION_HOST_PROGRAM:
+        return limits->host_program = true;
     case OPTION_STATS:
         return limits->stats = true;
     case OPTION_TRACE:

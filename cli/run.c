@@ -7,10 +7,11 @@ static int print_help(void)
 {
     printf(
         "Usage: hyperlight run [OPTION]... PROGRAM [ARGUMENT]...\n"
+        "       hyperlight run [OPTION]... --root IMAGE [PROGRAM [ARGUMENT]...]\n"
         "\n"
-        "Runs a static Linux program in a micro VM of its own. Its standard input, output and\n"
-        "error and its exit status are as if it ran natively; of the machine it sees no files\n"
-        "and no environment other than what is passed on.\n"
+        "Runs a static Linux program, or a program of an image, in a micro VM of its own. Its\n"
+        "standard input, output and error and its exit status are as if it ran natively; of the\n"
+        "machine it sees no files and no environment other than what is passed on.\n"
         "\n" LIMIT_OPTIONS_HELP "\n"
         "Exit status: the program's own; 128+n if it died of signal n or this tool was stopped\n"
         "by it (130 after Ctrl-C); 124 if it ran out of time; 137 if it went over another limit;\n"
@@ -42,7 +43,7 @@ static int run_arguments(const struct limits *limits, char **arguments)
     hl_error err = HL_ERROR_INIT;
     int status;
     if (session_open(&session, limits, arguments, &err) == HL_OK)
-        status = run_program(&session, arguments[0]);
+        status = run_program(&session, arguments[0] ? arguments[0] : "the image's program");
     else
         status = session_failed(&err);
     if (limits->stats)
@@ -60,7 +61,7 @@ static int run_with(struct limits *limits, int argc, char **argv)
         if (!limits_take(limits, option, argv))
             return STATUS_TOOL;
     }
-    if (optind == argc) {
+    if (optind == argc && (!limits->root || limits->host_program)) {
         report_error("no program given; see 'hyperlight run --help'");
         return STATUS_TOOL;
     }

@@ -14,15 +14,25 @@ static hl_status open_context(struct session *session, const struct limits *limi
     return hl_context_new(&options, &session->context, err);
 }
 
+static hl_status open_root(struct session *session, const struct limits *limits, hl_error *err)
+{
+    return limits->root ? hl_image_map(session->context, limits->root, NULL, &session->root, err)
+                        : HL_OK;
+}
+
 static hl_status open_program(struct session *session, const struct limits *limits,
                               char **arguments, hl_error *err)
 {
     hl_program_options options = {
         .size = sizeof options,
         .context = session->context,
-        .arguments = (const char *const *)arguments,
+        .arguments = arguments[0] ? (const char *const *)arguments : NULL,
         .environment = limits->environment,
+        .root = session->root,
+        .directory = limits->directory,
     };
+    if (session->root && !limits->host_program)
+        return hl_program_from_image(session->root, arguments[0], &options, &session->program, err);
     return hl_program_open(arguments[0], &options, &session->program, err);
 }
 
@@ -31,6 +41,8 @@ hl_status session_open(struct session *session, const struct limits *limits, cha
 {
     interrupt_watch(NULL);
     hl_status status = open_context(session, limits, err);
+    if (!status)
+        status = open_root(session, limits, err);
     if (!status)
         status = open_program(session, limits, arguments, err);
     if (!status)
@@ -48,6 +60,7 @@ void session_close(struct session *session)
     hl_interrupt_handle_free(session->handle);
     hl_sandbox_free(session->sandbox);
     hl_program_free(session->program);
+    hl_image_free(session->root);
     hl_context_free(session->context);
 }
 

@@ -6,7 +6,7 @@ _hyperlight_program_index()
     local i=2
     while ((i < COMP_CWORD)); do
         case ${COMP_WORDS[i]} in
-            --memory | --timeout | --cpu-time | --output-limit | --env | --driver | --log)
+            --memory | --timeout | --cpu-time | --output-limit | --env | --root | --directory | --driver | --log)
                 # Bash takes "--option=value" apart at the "=".
                 if [[ ${COMP_WORDS[i + 1]} == "=" ]]; then ((i += 3)); else ((i += 2)); fi
                 ;;
@@ -40,6 +40,8 @@ _hyperlight_option_value()
         --log) _hyperlight_words 'none error warn info debug trace' "$2" ;;
         --driver) _hyperlight_words "$(_hyperlight_drivers)" "$2" ;;
         --env) mapfile -t COMPREPLY < <(compgen -e -- "$2") ;;
+        --root) _hyperlight_files "$2" ;;
+        --directory) COMPREPLY=() ;;
         --memory) _hyperlight_words '16M 64M 256M 1G 4G' "$2" ;;
         --timeout | --cpu-time) _hyperlight_words 'none 100ms 1s 10s 1m' "$2" ;;
         --output-limit) _hyperlight_words 'none 64K 1M 64M' "$2" ;;
@@ -47,7 +49,7 @@ _hyperlight_option_value()
     esac
 }
 
-_hyperlight_limits='--memory --timeout --cpu-time --output-limit --env --stats --trace --driver --log --help'
+_hyperlight_limits='--memory --timeout --cpu-time --output-limit --env --root --directory --host-program --stats --trace --driver --log --help'
 
 # Options up to the program, its file name, then what the program takes: files, for `run`.
 _hyperlight_program()

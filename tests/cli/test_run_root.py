@@ -1,0 +1,56 @@
+"""`hyperlight run --root`: programs with the files of an image."""
+import pytest
+from conftest import message
+from guests import HELLO
+
+
+@pytest.fixture(scope="module")
+def image(tool, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("root")
+    (folder / "tree").mkdir()
+    (folder / "tree" / "file").write_text("content")
+    path = folder / "image"
+    result = tool("image", "create", "-o", path, folder / "tree")
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def test_a_program_of_this_machine_with_an_image(tool, image, compile_guest):
+    plain = tool("run", compile_guest(HELLO))
+    result = tool("run", "--root", image, "--host-program", compile_guest(HELLO))
+    assert (result.returncode, result.stderr) == (plain.returncode, b"")
+    assert result.stdout == plain.stdout and plain.stdout
+
+
+def test_an_image_that_is_writable_for_others(tool, image, compile_guest):
+    image.chmod(0o666)
+    result = tool("run", "--root", image, "--host-program", compile_guest(HELLO))
+    image.chmod(0o644)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_no_image(tool, tmp_path, compile_guest):
+    result = tool("run", "--root", tmp_path / "none", "--host-program", compile_guest(HELLO))
+    assert result.returncode == 125
+    assert str(tmp_path / "none") in message(result)
+    result = tool("run", "--root", compile_guest(HELLO), "/bin/hello")
+    assert result.returncode == 125
+    assert "no prepared image" in message(result)
+
+
+def test_a_directory_that_is_none(tool, image, compile_guest):
+    result = tool("run", "--root", image, "--directory", "tmp", "--host-program", compile_guest(HELLO))
+    assert result.returncode == 125
+    assert "must begin with '/'" in message(result)
+
+
+def test_a_program_of_this_machine_needs_a_name(tool, image):
+    result = tool("run", "--root", image, "--host-program")
+    assert result.returncode == 125
+    assert "no program given" in message(result)
+
+
+def test_a_program_that_the_image_does_not_have(tool, image):
+    result = tool("run", "--root", image, "/bin/none")
+    assert result.returncode == 125
+    assert "none" in message(result)
