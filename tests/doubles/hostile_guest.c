@@ -59,6 +59,17 @@ void hostile_guest_scribble(struct hostile_guest *guest)
     guest_write(guest, base + choices_below(guest->choices, 512) * 8, &word, sizeof word);
 }
 
+/* Output that waits to be taken; now and then none that there can be. */
+static void leave_output(struct hostile_guest *guest)
+{
+    struct choices *choices = guest->choices;
+    uint32_t head[2] = {1 + (uint32_t)choices_below(choices, 2),
+                        (uint32_t)choices_below(choices, 300)};
+    if (choices_once_in(choices, 32))
+        head[choices_below(choices, 2)] = (uint32_t)choices_word(choices);
+    guest_write(guest, HL_ABI_OUTPUT_ADDRESS, head, sizeof head);
+}
+
 /* Exits */
 
 static struct hl__exit exit_call(struct hostile_guest *guest, uint32_t op,
@@ -154,6 +165,9 @@ static uint64_t any_address(struct hostile_guest *guest)
         HL_ABI_PROGRAM_ADDRESS,
         HL_ABI_SYSTEM_ADDRESS,
         HL_ABI_HEAP_ADDRESS,
+        HL_ABI_POOL_ADDRESS,
+        HL_ABI_OUTPUT_ADDRESS,
+        HL_ABI_ROOT_ADDRESS,
         0,
         HL_ABI_USER_END,
         UINT64_MAX - 4095,
@@ -239,7 +253,7 @@ static struct hl_abi_edit plan_one_edit(struct hostile_guest *guest)
     struct hl_abi_edit edit = {.address = HL_ABI_USER_START +
                                           (choices_below(choices, 64) << (9 * scale)) * HL__PAGE,
                                .page_count = 1 + choices_below(choices, 8),
-                               .source = (uint32_t)choices_below(choices, 4),
+                               .source = (uint32_t)choices_below(choices, 5),
                                .rights = (uint32_t)choices_below(choices, 16)};
     if (edit.source == HL_ABI_SOURCE_NONE)
         edit.rights = 0;
@@ -266,17 +280,20 @@ static void plan_edit(struct hostile_guest *guest, struct hl_abi_call *call)
     call->arg[1] = choices_once_in(guest->choices, 16) ? any_size(guest) : count;
 }
 
-/* Takes page after page under tables of their own, until there are no more tables. */
+/* Takes page after page under tables of their own, until there are no more tables; or pairs of pages that
+ * share no table but the root. */
 static void plan_scatter(struct hostile_guest *guest, struct hl_abi_call *call)
 {
     struct hl_abi_edit edits[HL_ABI_EDITS_MAX];
-    uint64_t start = HL_ABI_USER_START + (choices_below(guest->choices, 64) << 30);
-    uint64_t stride = choices_once_in(guest->choices, 2) ? HL__LARGE_PAGE : UINT64_C(1) << 39;
+    bool pairs = choices_once_in(guest->choices, 2);
+    uint64_t span = pairs ? UINT64_C(1) << 39 : HL__LARGE_PAGE;
+    uint64_t start = pairs ? (1 + choices_below(guest->choices, 64)) * span - HL__PAGE
+                           : HL_ABI_USER_START + (choices_below(guest->choices, 64) << 30);
     uint64_t free_offset =
         guest_word(guest, HL_ABI_BOOT_ADDRESS + offsetof(struct hl_abi_boot, ram_free_offset));
     uint64_t count = 1 + choices_below(guest->choices, HL_ABI_EDITS_MAX);
     for (uint64_t i = 0; i < count; i++)
-        edits[i] = (struct hl_abi_edit){start + i * stride, 1, free_offset + i * HL__PAGE,
+        edits[i] = (struct hl_abi_edit){start + i * span, pairs ? 2 : 1, free_offset + i * HL__PAGE,
                                         HL_ABI_SOURCE_RAM, HL_ABI_RIGHT_WRITE};
     guest_write(guest, MESSAGE_ADDRESS, edits, count * sizeof *edits);
     call->arg[0] = MESSAGE_ADDRESS;
@@ -303,6 +320,7 @@ static void plan_refuse(struct hostile_guest *guest, struct hl_abi_call *call)
 static void plan_sleep(struct hostile_guest *guest, struct hl_abi_call *call)
 {
     call->arg[0] = 0;
+    call->arg[1] = choices_below(guest->choices, 3);
     if (guest->may_wait)
         call->arg[0] = choices_once_in(guest->choices, 2) ? UINT64_MAX : 1000;
 }
@@ -461,6 +479,8 @@ static struct hl__exit hostile_run(struct hostile_guest *guest)
     }
     if (choices_once_in(guest->choices, 4))
         hostile_guest_scribble(guest);
+    if (choices_once_in(guest->choices, 16))
+        leave_output(guest);
     return choices_once_in(guest->choices, 3) ? run_garbage(guest) : run_op(guest);
 }
 

@@ -29,6 +29,7 @@ const char *const transport_play_sayings[] = {
     "declaration of functions is too long",
     "declaration of functions is malformed",
     "a malformed refusal",
+    "malformed output",
     "the program was refused after its first rest",
     "is not for x86-64",
     "is dynamically linked",

@@ -81,7 +81,7 @@ static void expect_exits(void)
     static const char *const kinds[] = {NULL,          "doorbell", "port", "memory",
                                         "interrupted", "shutdown", "halt", "failed"};
     static const char *const ops[] = {NULL,     "rest",  "export", "host call", "exit",
-                                      "edit",   "write", "read",   "log",       "sleep",
+                                      "edit",   "write", "read",   "log",       "wait",
                                       "refuse", "hello", "timer",  "unknown"};
     for (size_t i = 1; i < sizeof kinds / sizeof *kinds; i++)
         expect("exit:", kinds[i], play.guest.kinds[i]);
@@ -126,7 +126,9 @@ static void expect_results(void)
         {HL_ABI_OP_LOG, 0, "log: taken"},
         {HL_ABI_OP_LOG, -EMSGSIZE, "log: too long"},
         {HL_ABI_OP_LOG, -EFAULT, "log: unreadable"},
-        {HL_ABI_OP_WAIT, 0, "sleep: slept"},
+        {HL_ABI_OP_WAIT, 0, "wait: waited"},
+        {HL_ABI_OP_WAIT, HL_ABI_EVENT_INPUT, "wait: input"},
+        {HL_ABI_OP_TIMER, 0, "timer: set"},
     };
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         int result = results[i].result;
