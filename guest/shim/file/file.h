@@ -42,6 +42,8 @@ struct hl__file_ops {
     int64_t (*entries)(struct hl__file *file, uint64_t address, uint64_t size); /* getdents64 */
     int64_t (*truncate)(struct hl__file *file, uint64_t size);
     int64_t (*set_flags)(struct hl__file *file, uint32_t flags); /* fcntl F_SETFL, beside keeping them */
+    /* Opens it again, by way of /proc/self/fd: a file of one reference. NULL: -ENXIO. */
+    int64_t (*reopen)(struct hl__file *file, uint32_t flags, struct hl__file **opened);
     /* The last descriptor went; the file is freed afterwards. */
     void (*close)(struct hl__file *file);
 };
@@ -112,6 +114,8 @@ int64_t hl__path_find(const char *path, bool follow, struct hl__inode **inode);
 int64_t hl__path_of(struct hl__inode *inode, char *path, uint64_t size);
 /* Reads from a regular file into the shim's memory: the loader's. Bytes, fewer at the end. */
 int64_t hl__inode_read(struct hl__inode *inode, void *to, uint64_t size, uint64_t position);
+/* The file that the program was loaded from, referenced: /proc/self/exe. NULL: nobody set it. */
+extern struct hl__inode *hl__executable;
 /* Sets up the tree: the image if there is one, /dev, /proc, /tmp, /etc defaults, the guest binary. */
 bool hl__tree_init(void);
 

@@ -14,8 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct hl__directory; /* file/tree.c: entries that were added and removed */
-struct hl__pages_tree; /* file/content.c: which pages of a file are in memory */
+struct hl__directory;   /* file/tree.c: entries that were added and removed */
+struct hl__pages_tree;  /* file/content.c: which pages of a file are in memory */
+struct hl__virtual_ops; /* file/tree.h: a directory or link whose content is made when it is looked at */
+
+/* Where a page of a regular file comes from. */
+enum hl__page_source {
+    HL__PAGE_HOLE,    /* zeroes, or behind the end */
+    HL__PAGE_IMAGE,   /* HL_ABI_SOURCE_ROOT at `offset` */
+    HL__PAGE_PROGRAM, /* HL_ABI_SOURCE_PROGRAM at `offset`: the guest binary that came without an image */
+    HL__PAGE_RAM      /* page `offset / HL_ABI_PAGE_SIZE` of RAM, in reach of the shim (memory/heap.h) */
+};
 
 struct hl__inode {
     uint32_t references; /* open files, mappings, entries of directories, current directories */
@@ -29,6 +38,20 @@ struct hl__inode {
     uint32_t mapping_count; /* mappings that show it: told of changes */
     bool changed_here;      /* differs from the image: stays in memory */
     struct hl__inode *next; /* in the table of inodes */
+    /* Where it lies, or was found last: the directory is referenced (the root's is the root, without a
+     * reference); NULL: it has no name. */
+    struct hl__inode *parent;
+    const char *name; /* without NUL; its own unless name_in_image */
+    uint16_t name_size;
+    bool name_in_image;
+    bool unlinked; /* a directory that was removed */
+    bool linkable; /* O_TMPFILE without O_EXCL: may get a first name */
+    /* What a regular file holds where nothing was written: bytes [0, base_size) are those of the image
+     * or the guest binary from base_offset on. */
+    enum hl__page_source base;
+    uint64_t base_offset, base_size;
+    const struct hl__virtual_ops *virtual_ops; /* not NULL: directory or link of /proc */
+    struct hl__file_lock *locks;               /* file/lock.c */
     union {
         struct hl__directory *directory;
         struct hl__pages_tree *content;
@@ -36,14 +59,6 @@ struct hl__inode {
         void *object; /* pipe of a fifo, ... */
     };
     const struct hl__file_ops *ops; /* not NULL: device, /proc file, ...: how an open one behaves */
-};
-
-/* Where a page of a regular file comes from. */
-enum hl__page_source {
-    HL__PAGE_HOLE, /* zeroes, or behind the end */
-    HL__PAGE_IMAGE, /* HL_ABI_SOURCE_ROOT at `offset` */
-    HL__PAGE_PROGRAM, /* HL_ABI_SOURCE_PROGRAM at `offset`: the guest binary that came without an image */
-    HL__PAGE_RAM /* page `offset / HL_ABI_PAGE_SIZE` of RAM, in reach of the shim (memory/heap.h) */
 };
 
 struct hl__file_page {

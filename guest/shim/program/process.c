@@ -8,6 +8,7 @@
 #include "memory/memory.h"
 #include "thread/thread.h"
 
+#include "file/file.h"
 #include <string.h>
 
 HL__SYSCALL(exit)
@@ -77,30 +78,6 @@ HL__SYSCALL(getpgid)
 HL__SYSCALL(getsid)
 {
     return arg[0] == 0 || arg[0] == HL__PROCESS_ID ? HL__PROCESS_ID : -ESRCH;
-}
-
-HL__SYSCALL(getuid)
-{
-    (void)arg;
-    return 0;
-}
-
-HL__SYSCALL(getgid)
-{
-    (void)arg;
-    return 0;
-}
-
-HL__SYSCALL(geteuid)
-{
-    (void)arg;
-    return 0;
-}
-
-HL__SYSCALL(getegid)
-{
-    (void)arg;
-    return 0;
 }
 
 HL__SYSCALL(getcpu)
@@ -242,8 +219,31 @@ static bool limit_get(uint64_t resource, struct linux_rlimit *limit)
     if (resource == RLIMIT_CORE)
         limit->soft = limit->hard = 0;
     if (resource == RLIMIT_NOFILE)
-        limit->soft = limit->hard = 16;
+        *limit = (struct linux_rlimit){hl__process()->descriptors->limit, HL__DESCRIPTORS_MAX};
     return true;
+}
+
+/* Only the number of descriptors can be changed; what else is asked for is granted if it is no less. */
+static int64_t limit_set(uint64_t resource, uint64_t address)
+{
+    struct linux_rlimit now, wanted;
+
+    if (!limit_get(resource, &now))
+        return -EINVAL;
+    if (hl__user_read(&wanted, address, sizeof wanted) < 0)
+        return -EFAULT;
+    if (wanted.soft > wanted.hard)
+        return -EINVAL;
+    if (wanted.hard > now.hard)
+        return -EPERM;
+    if (resource == RLIMIT_NOFILE)
+        hl__process()->descriptors->limit = (uint32_t)wanted.soft;
+    return 0;
+}
+
+HL__SYSCALL(setrlimit)
+{
+    return limit_set(arg[0], arg[1]);
 }
 
 HL__SYSCALL(getrlimit)
@@ -261,7 +261,9 @@ HL__SYSCALL(prlimit64)
         return -ESRCH;
     if (!limit_get(arg[1], &limit))
         return -EINVAL;
-    return arg[3] ? hl__user_write(arg[3], &limit, sizeof limit) : 0;
+    if (arg[3] && hl__user_write(arg[3], &limit, sizeof limit) < 0)
+        return -EFAULT;
+    return arg[2] ? limit_set(arg[1], arg[2]) : 0;
 }
 
 HL__SYSCALL(sysinfo)

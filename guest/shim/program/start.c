@@ -5,7 +5,7 @@
 #include "host/edits.h"
 #include "program/elf.h"
 #include "host/host.h"
-#include "file/io.h"
+#include "file/file.h"
 #include "base/linux.h"
 #include "base/machine.h"
 #include "memory/memory.h"
@@ -277,11 +277,14 @@ static void init(void)
     if (hl__host_hello() < 0 || boot->magic != HL_ABI_BOOT_MAGIC)
         hl__host_refuse(HL_ABI_REFUSAL_INVALID, "the host speaks another version of the contract");
     hl__clock_init();
-    hl__descriptors_init();
     if (!hl__memory_init(HL__PAGES(HL__PAGE_UP(boot->ram_free_offset)), HL__PAGES(boot->ram_size),
                          HL_ABI_HEAP_ADDRESS, (const void *)HL_ABI_PROGRAM_ADDRESS))
         refuse_too_large("the runtime needs memory", 32);
     hl__threads_init();
+    hl__process()->descriptors = hl__descriptors_new();
+    if (!hl__process()->descriptors || !hl__streams_init(hl__process()->descriptors) ||
+        !hl__tree_init())
+        refuse_too_large("the runtime needs memory", 32);
     hl__memory.map_base = MAP_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
 }
 

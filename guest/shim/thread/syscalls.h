@@ -15,7 +15,7 @@
     DONE(60, exit) PARTIAL(61, wait4, "there are no children: ECHILD") \
     PARTIAL(62, kill, "reaches the program itself only") DONE(63, uname) DONE(96, gettimeofday) \
     DONE(97, getrlimit) PARTIAL(98, getrusage, "tells the CPU time only") DONE(99, sysinfo) \
-    DONE(100, times) DONE(102, getuid) DONE(104, getgid) DONE(107, geteuid) DONE(108, getegid) \
+    DONE(100, times) \
     REFUSED(101, ptrace, EPERM, HL__ONE_PROCESS) \
     REFUSED(103, syslog, EPERM, HL__NO_ADMINISTRATION) \
     PARTIAL(109, setpgid, "there is one process group") DONE(110, getppid) DONE(111, getpgrp) \
@@ -55,7 +55,9 @@ priorities are not inherited") \
     DONE(229, clock_getres) DONE(230, clock_nanosleep) DONE(231, exit_group) DONE(234, tgkill) \
     PARTIAL(247, waitid, "there are no children: ECHILD") DONE(273, set_robust_list) \
     REFUSED(272, unshare, EPERM, HL__NO_ADMINISTRATION) DONE(274, get_robust_list) \
-    DONE(297, rt_tgsigqueueinfo) DONE(302, prlimit64) \
+    DONE(297, rt_tgsigqueueinfo) \
+    PARTIAL(302, prlimit64, "only RLIMIT_NOFILE can be changed") \
+    PARTIAL(160, setrlimit, "only RLIMIT_NOFILE can be changed") \
     REFUSED(305, clock_adjtime, EPERM, HL__CLOCKS_OF_HOST) \
     REFUSED(308, setns, EPERM, HL__NO_ADMINISTRATION) DONE(309, getcpu) DONE(318, getrandom) \
     REFUSED(321, bpf, EPERM, HL__NO_ADMINISTRATION) \
