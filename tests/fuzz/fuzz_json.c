@@ -1,9 +1,10 @@
 /*
  * Fuzzes the shim's JSON: any bytes as lines of a program, in pieces, and any bytes as a message to be
- * written. What is accepted must be a message that the host accepts, but for keys that occur twice; it is
+ * written. What is accepted must be a message that the host accepts; it is
  * written as JSON again, which must be read as an equal value.
  */
 #include "../../guest/shim/functions/decimal.c"
+#include "../../guest/shim/functions/json_keys.c"
 #include "../../guest/shim/functions/json_line.c"
 #include "../../guest/shim/functions/json_read.c"
 #include "../../guest/shim/functions/json_write.c"
@@ -49,7 +50,7 @@ static bool decode(uint32_t kind, const struct hl__line *line, hl__wire_message 
     memcpy(copy, line->message, line->size);
     if (hl__wire_decode(kind, copy, line->size, true, UINT64_MAX, NULL, NULL, message, &problem))
         return true;
-    fuzz_require(strstr(problem.reason, "key") != NULL);
+    fuzz_require(false);
     return false;
 }
 

@@ -3,6 +3,7 @@
  * library's own codec, and piece by piece in all sizes.
  */
 #include "../../guest/shim/functions/decimal.c"
+#include "../../guest/shim/functions/json_keys.c"
 #include "../../guest/shim/functions/json_line.c"
 #include "../../guest/shim/functions/json_read.c"
 #include "../../guest/shim/functions/json_write.c"
@@ -547,7 +548,9 @@ static const char *const malformed[] = {
     "{\"functions\":[],\"restored\":1}",
     "{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1}",
     "{\"result\":1}\r\x01",
-    "{\"$map\":{\"result\":1}}"};
+    "{\"$map\":{\"result\":1}}",
+    "{\"result\":{\"a\":1,\"b\":2,\"\\u0061\":3}}",
+    "{\"host\":\"f\",\"args\":[[{\"\":1,\"\":1}]]}"};
 
 static void malformed_lines_are_refused(void **state)
 {
@@ -612,6 +615,24 @@ static void depth_and_count_have_limits(void **state)
     heap_left = SIZE_MAX;
     hl__json_reader_free(&r);
     free(large);
+}
+
+static void keys_occur_once(void **state)
+{
+    static struct hl__json_reader r;
+    char *text = malloc(1 << 20), *at;
+
+    (void)state;
+    for (int twice = 0; twice < 2; twice++) {
+        at = stpcpy(text, "{\"result\":{\"first\":0");
+        for (int i = 0; i < 20000; i++)
+            at += sprintf(at, ",\"k%d\":%d", i * 7919 % 20011, i);
+        strcpy(at, twice ? ",\"k19999\":1}}\n" : "}}\n");
+        assert_int_equal(read_line(&r, text).kind, twice ? HL__LINE_INVALID : HL__LINE_RESULT);
+    }
+    assert_string_equal(r.problem, "a key occurs twice in a map");
+    hl__json_reader_free(&r);
+    free(text);
 }
 
 /* Host calls: the order of the keys does not matter. */
@@ -963,6 +984,7 @@ int main(void)
         cmocka_unit_test(typed_values_are_told_from_maps),
         cmocka_unit_test(malformed_lines_are_refused),
         cmocka_unit_test(depth_and_count_have_limits),
+        cmocka_unit_test(keys_occur_once),
         cmocka_unit_test(host_calls_are_messages),
         cmocka_unit_test(declarations_are_messages),
         cmocka_unit_test(results_follow_the_signature),

@@ -1,6 +1,7 @@
 /* What a line says: typed values are made of the maps that stand for them, and a message for the host of
  * the line's value, in the same buffer. */
 #include "functions/value.h"
+#include "memory/heap.h"
 
 /* A value on its way to its final place, which is before or where it is. */
 struct settling {
@@ -229,6 +230,28 @@ static bool key_starts_with_dollar(const reader *r, uint64_t key)
     return value_head(r, key).data && *text_at(r, key) == '$';
 }
 
+/* The keys and values of a map. */
+static bool settle_entries(struct settling *s, uint64_t count, uint32_t depth_left)
+{
+    uint64_t *keys = count > 1 ? hl__heap_new(count * sizeof *keys) : NULL;
+    bool good = true;
+
+    if (count > 1 && !keys) {
+        s->r->no_memory = true;
+        return value_refuse(s->r, "no memory for the line");
+    }
+    for (uint64_t i = 0; good && i < count; i++) {
+        if (keys)
+            keys[i] = s->to;
+        move_leaf(s);
+        good = settle(s, depth_left, false);
+    }
+    if (good && keys && !hl__json_keys_unique(s->r, keys, count))
+        good = value_refuse(s->r, "a key occurs twice in a map");
+    hl__heap_free(keys, count * sizeof *keys);
+    return good;
+}
+
 /* `plain`: a map is itself, whatever its key. */
 static bool settle(struct settling *s, uint32_t depth_left, bool plain)
 {
@@ -249,12 +272,11 @@ static bool settle(struct settling *s, uint32_t depth_left, bool plain)
     if (!depth_left)
         return value_refuse(s->r, "a value is nested too deeply");
     move_leaf(s); /* its head */
-    for (uint64_t i = 0; i < head.data; i++) {
-        if (map)
-            move_leaf(s);
+    if (map)
+        return settle_entries(s, head.data, depth_left - 1);
+    for (uint64_t i = 0; i < head.data; i++)
         if (!settle(s, depth_left - 1, false))
             return false;
-    }
     return true;
 }
 

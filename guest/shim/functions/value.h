@@ -47,4 +47,7 @@ static inline bool value_append(reader *r, const void *bytes, uint64_t size)
     return true;
 }
 
+/* Whether all of a map's keys differ, by where they are; the order of `keys` changes. json_keys.c. */
+bool hl__json_keys_unique(const reader *r, uint64_t *keys, uint64_t count);
+
 #endif
