@@ -77,6 +77,9 @@ static struct linux_siginfo signal_of(const struct hl_abi_fault *fault,
     case VECTOR_STACK:
         return (struct linux_siginfo){.signal = SIGBUS, .code = SI_KERNEL};
     case VECTOR_PAGE:
+        if (page_fault == HL__FAULT_BEYOND)
+            return (struct linux_siginfo){
+                .signal = SIGBUS, .code = BUS_ADRERR, .address = fault->address};
         return (struct linux_siginfo){
             .signal = SIGSEGV, .code = page_fault, .address = fault->address};
     case VECTOR_X87:

@@ -438,6 +438,7 @@ int64_t hl__content_truncate(struct hl__inode *inode, uint64_t size)
                    PAGE - size % PAGE);
         slots_clear(inode, first, UINT64_MAX);
         base_cut(inode, size);
+        inode->size = size; /* before mappings forget what is behind it */
         if (inode->mapping_count)
             hl__memory_file_changed(inode, size / PAGE, pages_up(old));
     }

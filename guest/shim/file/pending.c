@@ -40,12 +40,6 @@ __attribute__((weak)) void hl__fifo_free(struct hl__inode *inode)
     (void)inode;
 }
 
-__attribute__((weak)) void hl__memory_file_changed(struct hl__inode *inode, uint64_t first,
-                                                   uint64_t end)
-{
-    (void)inode, (void)first, (void)end;
-}
-
 __attribute__((weak)) const struct hl__device hl__device_hyperlight;
 
 static int16_t poll_ready(const struct linux_pollfd *entry)

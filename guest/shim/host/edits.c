@@ -13,7 +13,7 @@ static struct {
 static bool edits_join(struct hl_abi_edit *last, const struct hl_abi_edit *next)
 {
     uint64_t size = last->page_count * HL_ABI_PAGE_SIZE;
-    bool offsets = next->source == HL_ABI_SOURCE_RAM || next->source == HL_ABI_SOURCE_PROGRAM;
+    bool offsets = next->source != HL_ABI_SOURCE_NONE && next->source != HL_ABI_SOURCE_KEEP;
 
     if (last->address + size != next->address || last->source != next->source ||
         last->rights != next->rights)

@@ -12,7 +12,8 @@
 
 #define HEAP_VMAS_OFFSET 0x10000000ull  /* 256 MiB of bitmap come first */
 #define HEAP_NODES_OFFSET 0x12000000ull /* up to the heap's end */
-#define VMAS_PER_PAGE (HL_ABI_PAGE_SIZE / sizeof(struct hl__vma))
+#define VMAS_PER_PAGE (uint32_t)(HL_ABI_PAGE_SIZE / sizeof(struct hl__vma))
+#define VMAS_PAGES_STEP 16u
 #define VMAS_ROOM 4u
 #define NODES_START 16u
 #define NODES_STEP 16u
@@ -21,25 +22,24 @@
 #define AHEAD_PAGES_MIN 48u /* a libc's first steps of the break fit */
 #define AHEAD_PAGES_MAX 512u
 #define AHEAD_PAGES_POPULATE 64u /* whoever got this far goes on */
-#define FAULT_PAGES_MIN 16u
-#define FAULT_PAGES_MAX 256u
-#define SPURIOUS_MAX 64u
 #define RETIRED_SIZE_MAX (4ull << 20)
+#define ASK_SLACK_PAGES HL__PAGES(256ull << 20)
 
 struct hl__memory hl__memory;
 
-/* Pages taken for the program whose mapping is under way, so that it can be undone or zeroed. */
+/* Pages taken for the program whose mapping is under way, so that it can be undone or filled. */
 struct backing_run {
     uint64_t address;
     struct hl__page_run run;
     uint32_t rights;
-    bool promised;
+    struct hl__vma copied; /* without a file: zeroes; else the mapping whose pages are copied */
 };
 
 /* How pages are to be taken. */
 struct backing_way {
     uint32_t rights;
-    bool promised, fresh_only;
+    bool fresh_only;
+    const struct hl__vma *copied; /* NULL: zeroes */
 };
 
 static struct {
@@ -47,44 +47,42 @@ static struct {
     uint32_t count;
 } pending;
 
-static uint64_t available_pages(void)
-{
-    uint64_t used = hl__memory.committed + hl__memory.loose;
-
-    return used < hl__memory.total_pages ? hl__memory.total_pages - used : 0;
-}
-
 /* Whether so many pages are to be had, if need be by giving up what is mapped without need. */
 static bool make_available(uint64_t page_count)
 {
-    if (page_count > available_pages()) {
+    if (page_count > hl__pages_free(&hl__memory.pages)) {
         hl__memory_drop_ahead(0, HL_ABI_USER_END);
         hl__memory_drop_retired(0, HL_ABI_USER_END);
         hl__edits_send();
     }
-    return page_count <= available_pages();
+    return page_count <= hl__pages_free(&hl__memory.pages);
 }
 
-bool hl__memory_take_loose(uint64_t count, bool fewer, struct hl__page_run *run)
+bool hl__memory_take(uint64_t count, bool fewer, struct hl__page_run *run)
 {
     struct hl__pages *pages = &hl__memory.pages;
 
-    make_available(count);
-    if (count > available_pages()) {
-        if (!fewer || !available_pages())
+    if (!make_available(count)) {
+        count = hl__pages_free(pages);
+        if (!fewer || !count)
             return false;
-        count = available_pages();
     }
-    if (!(fewer ? hl__pages_take(pages, count, run) : hl__pages_take_whole(pages, count, run)))
-        return false;
-    hl__memory.loose += run->count;
-    return true;
+    return fewer ? hl__pages_take(pages, count, run) : hl__pages_take_whole(pages, count, run);
 }
 
-void hl__memory_give_loose(uint64_t page, uint64_t count)
+void hl__memory_give(uint64_t page, uint64_t count)
 {
     hl__pages_give(&hl__memory.pages, page, count);
-    hl__memory.loose -= count;
+}
+
+int64_t hl__memory_ask(uint64_t page_count, bool reserved)
+{
+    uint64_t limit = hl__memory.total_pages * 2 + ASK_SLACK_PAGES;
+
+    if (reserved ? page_count <= limit : make_available(page_count))
+        return 0;
+    hl__memory.refused = true;
+    return -ENOMEM;
 }
 
 /* Takes pages for bookkeeping and queues their edits. Returns false when there are too few. */
@@ -92,9 +90,8 @@ static bool heap_queue(uint64_t address, uint64_t page_count, bool *recycled)
 {
     struct hl__page_run run;
 
-    if (!make_available(page_count) || page_count > hl__pages_free(&hl__memory.pages))
+    if (!make_available(page_count))
         return false;
-    hl__memory.loose += page_count;
     for (; page_count; page_count -= run.count) {
         hl__pages_take(&hl__memory.pages, page_count, &run);
         hl__edits_add(address, run.count, HL_ABI_SOURCE_RAM, run.page * HL_ABI_PAGE_SIZE,
@@ -125,7 +122,7 @@ static uint64_t heap_nodes(void)
     return hl__memory.heap + HEAP_NODES_OFFSET;
 }
 
-bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, const void *program)
+bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap)
 {
     struct hl__memory *memory = &hl__memory;
     uint64_t bitmap_pages = HL__PAGES(HL__PAGE_UP(hl__pages_bitmap_size(end_page - first_page)));
@@ -137,7 +134,6 @@ bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, cons
     memory->pages.returned = (uint64_t *)heap;
     memory->total_pages = end_page - first_page;
     memory->heap = heap;
-    memory->program = program;
     memory->vmas.items = (struct hl__vma *)(heap + HEAP_VMAS_OFFSET);
     memory->table.nodes = (uint32_t *)heap_nodes();
     memory->table.node_count = 1;
@@ -153,13 +149,16 @@ bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap, cons
 int64_t hl__memory_reserve_vmas(void)
 {
     struct hl__vmas *vmas = &hl__memory.vmas;
+    uint32_t pages = vmas->capacity / VMAS_PER_PAGE;
 
     if (vmas->count + VMAS_ROOM <= vmas->capacity)
         return 0;
-    if (vmas->capacity + VMAS_PER_PAGE > HL__VMAS_MAX ||
-        heap_map((uint64_t)(vmas->items + vmas->capacity), 1) < 0)
+    if (pages > VMAS_PAGES_STEP)
+        pages = VMAS_PAGES_STEP;
+    if (vmas->capacity + pages * VMAS_PER_PAGE > HL__VMAS_MAX ||
+        heap_map((uint64_t)(vmas->items + vmas->capacity), pages) < 0)
         return -ENOMEM;
-    vmas->capacity += VMAS_PER_PAGE;
+    vmas->capacity += pages * VMAS_PER_PAGE;
     return 0;
 }
 
@@ -173,7 +172,7 @@ int64_t hl__memory_reserve_table(uint64_t start, uint64_t end)
     if (needed <= left)
         return 0;
     count = (needed - left + NODES_STEP - 1) / NODES_STEP * NODES_STEP;
-    if (count > available_pages())
+    if (count > hl__pages_free(&hl__memory.pages))
         count = needed - left;
     if (table->node_end + count > NODES_MAX ||
         heap_map(heap_nodes() + table->node_end * 4096ull, count) < 0)
@@ -182,30 +181,57 @@ int64_t hl__memory_reserve_table(uint64_t start, uint64_t end)
     return 0;
 }
 
+static uint64_t run_end(const struct backing_run *run)
+{
+    return run->address + run->run.count * HL_ABI_PAGE_SIZE;
+}
+
+/* Where copies were to come, the file's pages may still be shown. */
 static void pending_undo(void)
 {
     for (uint32_t i = 0; i < pending.count; i++) {
         const struct backing_run *run = &pending.runs[i];
 
-        hl__table_clear(&hl__memory.table, run->address,
-                        run->address + run->run.count * HL_ABI_PAGE_SIZE);
+        hl__table_clear(&hl__memory.table, run->address, run_end(run));
         hl__pages_give(&hl__memory.pages, run->run.page, run->run.count);
-        if (!run->promised)
-            hl__memory.loose -= run->run.count;
+        if (run->copied.inode)
+            hl__edits_add(run->address, run->run.count, HL_ABI_SOURCE_NONE, 0, 0);
     }
     pending.count = 0;
+    hl__edits_send();
 }
 
-/* Zeroes the pages that were used before. They are writable at the time. */
-static void pending_zero(void)
+/* The file's pages were in reach of the shim when their copies were taken. */
+static void pending_copy(const struct backing_run *run)
+{
+    for (uint64_t at = run->address; at < run_end(run); at += HL_ABI_PAGE_SIZE) {
+        bool failed = false;
+        uint32_t entry = hl__memory_file_entry(&run->copied, at, &failed);
+
+        if (!failed)
+            memcpy((void *)at, hl__memory_entry_bytes(entry), HL_ABI_PAGE_SIZE);
+    }
+}
+
+static bool run_is_filled(const struct backing_run *run)
+{
+    return run->copied.inode || !run->run.fresh;
+}
+
+/* Zeroes the pages that were used before, and copies what is to be copied. They are writable at the
+ * time. */
+static void pending_fill(void)
 {
     for (uint32_t i = 0; i < pending.count; i++) {
         const struct backing_run *run = &pending.runs[i];
         uint32_t rights = run->rights & ~HL_ABI_RIGHT_POPULATE;
 
-        if (run->run.fresh)
+        if (!run_is_filled(run))
             continue;
-        memset((void *)run->address, 0, run->run.count * HL_ABI_PAGE_SIZE);
+        if (run->copied.inode)
+            pending_copy(run);
+        else
+            memset((void *)run->address, 0, run->run.count * HL_ABI_PAGE_SIZE);
         if (!(rights & HL_ABI_RIGHT_WRITE))
             hl__edits_add(run->address, run->run.count, HL_ABI_SOURCE_KEEP, 0, rights);
     }
@@ -215,16 +241,17 @@ int64_t hl__memory_back_now(void)
 {
     for (uint32_t i = 0; i < pending.count; i++) {
         const struct backing_run *run = &pending.runs[i];
-        uint32_t first_rights = run->run.fresh ? run->rights : run->rights | HL_ABI_RIGHT_WRITE;
 
         hl__edits_add(run->address, run->run.count, HL_ABI_SOURCE_RAM,
-                      run->run.page * HL_ABI_PAGE_SIZE, first_rights);
+                      run->run.page * HL_ABI_PAGE_SIZE,
+                      run->rights | (run_is_filled(run) ? HL_ABI_RIGHT_WRITE : 0));
     }
     if (hl__edits_flush() < 0) {
         pending_undo();
+        hl__edits_flush();
         return -ENOMEM;
     }
-    pending_zero();
+    pending_fill();
     pending.count = 0;
     return hl__edits_flush();
 }
@@ -234,18 +261,12 @@ static bool pending_take(uint64_t address, uint64_t page_count, const struct bac
     struct backing_run *run = &pending.runs[pending.count];
     struct hl__pages *pages = &hl__memory.pages;
 
-    if (!way->promised && page_count > available_pages())
-        page_count = available_pages();
-    if (!page_count)
-        return false;
     if (!(way->fresh_only ? hl__pages_take_fresh(pages, page_count, &run->run)
                           : hl__pages_take(pages, page_count, &run->run)))
         return false;
     run->address = address;
     run->rights = way->rights;
-    run->promised = way->promised;
-    if (!way->promised)
-        hl__memory.loose += run->run.count;
+    run->copied = way->copied ? *way->copied : (struct hl__vma){0};
     hl__table_set(&hl__memory.table, address, run->run.page, run->run.count);
     pending.count++;
     return true;
@@ -275,14 +296,44 @@ static uint32_t backing_rights(uint64_t vma_flags, bool populate)
 
 int64_t hl__memory_back_later(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate)
 {
-    const struct backing_way way = {.rights = backing_rights(vma_flags, populate),
-                                    .promised = vma_flags & HL__VMA_COMMITTED};
+    const struct backing_way way = {.rights = backing_rights(vma_flags, populate)};
 
     if (hl__memory_reserve_table(start, end) < 0)
         return -ENOMEM;
-    if (!way.promised)
-        make_available(HL__PAGES(end - start));
+    make_available(HL__PAGES(end - start));
     return backing_collect(start, end, &way);
+}
+
+/* Whether the mapping has a page of its own there. */
+static bool is_own(uint64_t entry)
+{
+    return entry && !(entry & HL__ENTRY_BORROWED);
+}
+
+int64_t hl__memory_copy_later(const struct hl__vma *vma, uint64_t start, uint64_t end)
+{
+    const struct backing_way way = {.rights = backing_rights(vma->flags, true), .copied = vma};
+    struct hl__table *table = &hl__memory.table;
+
+    if (hl__memory_reserve_table(start, end) < 0)
+        return -ENOMEM;
+    make_available(HL__PAGES(end - start));
+    for (uint64_t page = start; page < end;) {
+        bool failed = false;
+        uint64_t count = 0;
+
+        for (uint64_t at = page; at < end && !is_own(hl__table_get(table, at)) && !failed;
+             at += HL_ABI_PAGE_SIZE, count++)
+            hl__memory_file_entry(vma, at, &failed); /* puts it in reach */
+        if (failed)
+            return -ENOMEM;
+        if (pending.count == HL_ABI_EDITS_MAX && hl__memory_back_now() < 0)
+            return -ENOMEM;
+        if (count && !pending_take(page, count, &way))
+            return -ENOMEM;
+        page += (count ? pending.runs[pending.count - 1].run.count : 1) * HL_ABI_PAGE_SIZE;
+    }
+    return 0;
 }
 
 int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool populate)
@@ -292,14 +343,13 @@ int64_t hl__memory_back(uint64_t start, uint64_t end, uint64_t vma_flags, bool p
     return hl__memory_back_now() < 0 ? -ENOMEM : failure;
 }
 
-/* The range becomes a mapping's: what was mapped ahead there is promised from now on. */
+/* The range becomes a mapping's. */
 static void ahead_take(struct hl__lookahead *ahead, uint64_t start, uint64_t end)
 {
     if (start > ahead->start || end <= ahead->start)
         return;
     if (end > ahead->end)
         end = ahead->end;
-    hl__memory.loose -= HL__PAGES(end - ahead->start);
     ahead->start = end;
 }
 
@@ -316,21 +366,20 @@ static uint64_t ahead_choose(struct hl__lookahead *ahead, uint64_t room_pages)
     ahead->page_count = pages;
     if (pages > fresh / 8)
         pages = fresh / 8;
-    if (pages > available_pages() / 8)
-        pages = available_pages() / 8;
     return pages < room_pages ? pages : room_pages;
 }
 
 int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint64_t end,
                               uint64_t limit)
 {
-    struct backing_way way = {.promised = true};
+    struct backing_way way = {0};
     uint64_t ahead_end = end;
     int64_t failure;
 
     ahead_take(ahead, start, end);
     if (hl__table_next_empty(&hl__memory.table, start, end) >= end)
         return 0;
+    make_available(HL__PAGES(end - start));
     if (ahead->start == ahead->end)
         ahead_end = end + ahead_choose(ahead, HL__PAGES(limit - end)) * HL_ABI_PAGE_SIZE;
     if (hl__memory_reserve_table(start, ahead_end) < 0)
@@ -338,7 +387,6 @@ int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint6
     way.rights = backing_rights(HL__RIGHTS_DATA, ahead->page_count >= AHEAD_PAGES_POPULATE);
     failure = backing_collect(start, end, &way);
     if (!failure && ahead_end > end) {
-        way.promised = false;
         way.fresh_only = true;
         ahead->start = end;
         backing_collect(end, ahead_end, &way);
@@ -351,16 +399,14 @@ int64_t hl__memory_back_ahead(struct hl__lookahead *ahead, uint64_t start, uint6
     return failure;
 }
 
-void hl__memory_unback(uint64_t start, uint64_t end, bool promised)
+void hl__memory_unback(uint64_t start, uint64_t end)
 {
     struct hl__table_run run;
 
     for (uint64_t at = start; hl__table_run(&hl__memory.table, at, end, &run);
-         at = run.address + run.count * HL_ABI_PAGE_SIZE) {
-        hl__pages_give(&hl__memory.pages, run.page, run.count);
-        if (!promised)
-            hl__memory.loose -= run.count;
-    }
+         at = run.address + run.count * HL_ABI_PAGE_SIZE)
+        if (is_own(run.page))
+            hl__pages_give(&hl__memory.pages, run.page, run.count);
     hl__table_clear(&hl__memory.table, start, end);
 }
 
@@ -370,7 +416,7 @@ static void ahead_drop(struct hl__lookahead *ahead, uint64_t start, uint64_t end
 
     if (ahead->start == ahead->end || from >= ahead->end || end <= ahead->start)
         return;
-    hl__memory_unback(from, ahead->end, false);
+    hl__memory_unback(from, ahead->end);
     hl__edits_add(from, HL__PAGES(ahead->end - from), HL_ABI_SOURCE_NONE, 0, 0);
     hl__edits_send();
     ahead->end = from;
@@ -385,16 +431,14 @@ void hl__memory_drop_ahead(uint64_t start, uint64_t end)
 void hl__memory_retire(uint64_t start, uint64_t end)
 {
     struct hl__retired *retired = &hl__memory.retired;
-    uint64_t page_count = hl__table_count(&hl__memory.table, start, end);
 
-    if (!page_count)
+    if (hl__table_next(&hl__memory.table, start, end) >= end)
         return;
     if (retired->size + (end - start) > RETIRED_SIZE_MAX || !hl__retired_add(retired, start, end)) {
         hl__memory_drop_retired(0, HL_ABI_USER_END);
         hl__edits_send();
         hl__retired_add(retired, start, end);
     }
-    hl__memory.loose += page_count;
 }
 
 void hl__memory_revive(uint64_t start, uint64_t end)
@@ -404,10 +448,8 @@ void hl__memory_revive(uint64_t start, uint64_t end)
 
     while (hl__retired_cut(&hl__memory.retired, start, end, &part))
         for (uint64_t at = part.start; hl__table_run(&hl__memory.table, at, part.end, &run);
-             at = run.address + run.count * HL_ABI_PAGE_SIZE) {
+             at = run.address + run.count * HL_ABI_PAGE_SIZE)
             memset((void *)run.address, 0, run.count * HL_ABI_PAGE_SIZE);
-            hl__memory.loose -= run.count;
-        }
 }
 
 void hl__memory_drop_retired(uint64_t start, uint64_t end)
@@ -420,115 +462,7 @@ void hl__memory_drop_retired(uint64_t start, uint64_t end)
         end = HL_ABI_USER_END;
     }
     while (hl__retired_cut(retired, start, end, &part)) {
-        hl__memory_unback(part.start, part.end, false);
+        hl__memory_unback(part.start, part.end);
         hl__edits_add(part.start, HL__PAGES(part.end - part.start), HL_ABI_SOURCE_NONE, 0, 0);
     }
-}
-
-int64_t hl__memory_commit(uint64_t page_count)
-{
-    if (!make_available(page_count)) {
-        hl__memory.refused = true;
-        return -ENOMEM;
-    }
-    hl__memory.committed += page_count;
-    return 0;
-}
-
-/* A sweep that goes on where the last fault's pages ended gets more at a time. */
-static uint64_t fault_window(uint64_t page)
-{
-    uint64_t pages = page == hl__memory.fault_next ? hl__memory.fault_pages * 2 : FAULT_PAGES_MIN;
-
-    hl__memory.fault_pages = pages > FAULT_PAGES_MAX ? FAULT_PAGES_MAX : pages;
-    return hl__memory.fault_pages;
-}
-
-static enum hl__fault_result fault_back(const struct hl__vma *vma, uint64_t page)
-{
-    uint64_t size = fault_window(page) * HL_ABI_PAGE_SIZE;
-    bool sequential = hl__memory.fault_pages > FAULT_PAGES_MIN;
-    uint64_t start = page, end = page + size;
-
-    if (vma->flags & HL__VMA_STACK) {
-        end = page + HL_ABI_PAGE_SIZE;
-        start = end - size;
-    } else if (!sequential) {
-        start = page / size * size;
-        end = start + size;
-    }
-    if (start < vma->start)
-        start = vma->start;
-    if (end > vma->end)
-        end = vma->end;
-    hl__memory.fault_next = vma->flags & HL__VMA_STACK ? start - HL_ABI_PAGE_SIZE : end;
-    hl__memory_back(start, end, vma->flags, sequential);
-    if (hl__table_get(&hl__memory.table, page))
-        return HL__FAULT_RESOLVED;
-    /* Too little for the whole window, perhaps not for one page. */
-    return hl__memory_back(page, page + HL_ABI_PAGE_SIZE, vma->flags, false) < 0
-               ? HL__FAULT_NO_MEMORY
-               : HL__FAULT_RESOLVED;
-}
-
-/* The page should be accessible: the processor saw an older state. Say it again, not for ever. */
-static enum hl__fault_result fault_spurious(const struct hl__vma *vma, uint64_t page, uint64_t rip)
-{
-    uint32_t rights = (uint32_t)(vma->flags & HL__VMA_RIGHTS);
-
-    if (hl__memory.spurious_address != page || hl__memory.spurious_rip != rip)
-        hl__memory.spurious_count = 0;
-    if (hl__memory.spurious_count++ == SPURIOUS_MAX)
-        return HL__FAULT_DENIED;
-    hl__memory.spurious_address = page;
-    hl__memory.spurious_rip = rip;
-    if (vma->flags & HL__VMA_PROGRAM)
-        hl__edits_add(page, 1, HL_ABI_SOURCE_PROGRAM, vma->offset + (page - vma->start), rights);
-    else
-        hl__edits_add(page, 1, HL_ABI_SOURCE_RAM,
-                      hl__table_get(&hl__memory.table, page) * HL_ABI_PAGE_SIZE, rights);
-    return hl__edits_flush() < 0 ? HL__FAULT_NO_MEMORY : HL__FAULT_RESOLVED;
-}
-
-static bool fault_allowed(const struct hl__vma *vma, uint32_t access)
-{
-    if (access & HL__ACCESS_WRITE)
-        return vma->flags & HL_ABI_RIGHT_WRITE;
-    if (access & HL__ACCESS_EXECUTE)
-        return vma->flags & HL_ABI_RIGHT_EXECUTE;
-    return vma->flags & HL__VMA_RIGHTS;
-}
-
-static bool vma_has_page(const struct hl__vma *vma, uint64_t page)
-{
-    return vma->flags & HL__VMA_PROGRAM || hl__table_get(&hl__memory.table, page);
-}
-
-enum hl__fault_result hl__memory_fault(uint64_t address, uint32_t error_code, uint64_t rip)
-{
-    const struct hl__vma *vma = hl__vma_find(&hl__memory.vmas, address);
-
-    if (!vma)
-        return HL__FAULT_UNMAPPED;
-    if (!fault_allowed(vma, error_code))
-        return HL__FAULT_DENIED;
-    if (vma_has_page(vma, HL__PAGE_DOWN(address)))
-        return fault_spurious(vma, HL__PAGE_DOWN(address), rip);
-    hl__memory.spurious_address = 0;
-    return fault_back(vma, HL__PAGE_DOWN(address));
-}
-
-bool hl__memory_present(uint64_t start, uint64_t size, uint32_t access)
-{
-    if (size > HL_ABI_USER_END || start > HL_ABI_USER_END - size)
-        return false;
-    for (uint64_t page = HL__PAGE_DOWN(start); page < start + size; page += HL_ABI_PAGE_SIZE) {
-        const struct hl__vma *vma = hl__vma_find(&hl__memory.vmas, page);
-
-        if (!vma || !fault_allowed(vma, access))
-            return false;
-        if (!vma_has_page(vma, page) && fault_back(vma, page) != HL__FAULT_RESOLVED)
-            return false;
-    }
-    return true;
 }

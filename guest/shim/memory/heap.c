@@ -62,7 +62,7 @@ static bool heap_grow(void)
     heap.step_pages = heap.step_pages ? heap.step_pages * 2 : STEP_PAGES_MIN;
     if (heap.step_pages > STEP_PAGES_MAX)
         heap.step_pages = STEP_PAGES_MAX;
-    if (!hl__memory_take_loose(heap.step_pages, true, &run) || !heap_map(&run))
+    if (!hl__memory_take(heap.step_pages, true, &run) || !heap_map(&run))
         return false;
     for (uint64_t page = run.page + run.count; page-- > run.page;)
         page_put(page);
@@ -93,7 +93,7 @@ uint64_t hl__page_new(void)
 void hl__page_free(uint64_t page)
 {
     if (heap.spare_pages >= SPARE_PAGES_MAX)
-        hl__memory_give_loose(page, 1);
+        hl__memory_give(page, 1);
     else
         page_put(page);
 }
@@ -142,7 +142,7 @@ static void *large_new(size_t size)
     uint64_t page = size <= HL_ABI_PAGE_SIZE ? page_take() : 0;
 
     if (!page) {
-        if (!hl__memory_take_loose(pages_for(size), false, &run) || !heap_map(&run))
+        if (!hl__memory_take(pages_for(size), false, &run) || !heap_map(&run))
             return NULL;
         page = run.page;
     }
@@ -169,7 +169,7 @@ void hl__heap_free(void *object, size_t size)
         if (pages_for(size) == 1)
             hl__page_free(page);
         else
-            hl__memory_give_loose(page, pages_for(size));
+            hl__memory_give(page, pages_for(size));
         return;
     }
     index = size_index(size);

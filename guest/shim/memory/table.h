@@ -1,13 +1,21 @@
 /*
- * Which page of RAM is behind which page of the program's address space: a tree of 1024-way nodes,
- * 4 MiB of addresses per leaf. It holds what the shim gave out, whether or not the program may
- * access it at the moment.
+ * Which page is behind which page of the program's address space: a tree of 1024-way nodes, 4 MiB of
+ * addresses per leaf. It holds what the shim gave out, whether or not the program may access it at
+ * the moment: pages of RAM that are the mapping's own, and pages that it borrows from a file.
  */
 #ifndef HL_SHIM_TABLE_H
 #define HL_SHIM_TABLE_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* An entry: the number of a page, and whose it is; 0: none. */
+#define HL__ENTRY_NUMBER 0x0fffffffu
+#define HL__ENTRY_SHARED 0x10000000u /* RAM that belongs to a file, or the page of zeroes */
+#define HL__ENTRY_ROOT 0x20000000u   /* of the root image */
+#define HL__ENTRY_BINARY 0x40000000u /* of the guest binary */
+#define HL__ENTRY_READ_ONLY (HL__ENTRY_ROOT | HL__ENTRY_BINARY)
+#define HL__ENTRY_BORROWED (HL__ENTRY_SHARED | HL__ENTRY_READ_ONLY)
 
 #define HL__TABLE_FANOUT 1024u
 #define HL__TABLE_LEAF_SPAN (4ull << 20)
@@ -20,14 +28,14 @@ struct hl__table {
     uint32_t free_node;  /* list through the first entry; 0: empty */
 };
 
-/* Consecutive addresses with consecutive pages of RAM. */
+/* Consecutive addresses with consecutive pages of one kind. */
 struct hl__table_run {
     uint64_t address;
     uint64_t count;
-    uint64_t page;
+    uint64_t page; /* the first entry */
 };
 
-/* The page behind an address, 0 if none. */
+/* The entry of an address, 0 if none. */
 uint64_t hl__table_get(const struct hl__table *table, uint64_t address);
 /* Nodes that setting [start, end) may need. */
 uint64_t hl__table_nodes_needed(uint64_t start, uint64_t end);

@@ -1,5 +1,6 @@
 /* The sorted array of the program's mappings. */
 #include "memory/vma.h"
+#include "file/inode.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -43,6 +44,22 @@ bool hl__vma_all(const struct hl__vmas *vmas, uint64_t start, uint64_t end)
     return true;
 }
 
+static void vma_hold(const struct hl__vma *vma)
+{
+    if (!vma->inode)
+        return;
+    hl__inode_ref(vma->inode);
+    vma->inode->mapping_count++;
+}
+
+static void vma_release(const struct hl__vma *vma)
+{
+    if (!vma->inode)
+        return;
+    vma->inode->mapping_count--;
+    hl__inode_unref(vma->inode);
+}
+
 static void vma_open_gap(struct hl__vmas *vmas, uint32_t at)
 {
     memmove(&vmas->items[at + 1], &vmas->items[at], (vmas->count - at) * sizeof *vmas->items);
@@ -66,16 +83,17 @@ static uint32_t vma_split(struct hl__vmas *vmas, uint64_t address)
         return i;
     vma_open_gap(vmas, i);
     vma[0].end = vma[1].start = address;
-    if (vma->flags & HL__VMA_PROGRAM)
+    vma_hold(vma);
+    if (vma->inode)
         vma[1].offset += address - vma->start;
     return i + 1;
 }
 
 static bool vma_can_join(const struct hl__vma *a, const struct hl__vma *b)
 {
-    if (a->end != b->start || a->flags != b->flags)
+    if (a->end != b->start || a->flags != b->flags || a->inode != b->inode)
         return false;
-    return !(a->flags & HL__VMA_PROGRAM) || a->offset + (a->end - a->start) == b->offset;
+    return !a->inode || a->offset + (a->end - a->start) == b->offset;
 }
 
 /* Joins what can be joined among the mappings from the one before `first` to the one at `last`. */
@@ -86,6 +104,7 @@ static void vma_join(struct hl__vmas *vmas, uint32_t first, uint32_t last)
     while (i < last && i + 1 < vmas->count) {
         if (vma_can_join(&vmas->items[i], &vmas->items[i + 1])) {
             vmas->items[i].end = vmas->items[i + 1].end;
+            vma_release(&vmas->items[i + 1]);
             vma_close_gap(vmas, i + 1, 1);
             last--;
         } else {
@@ -102,6 +121,8 @@ void hl__vma_remove(struct hl__vmas *vmas, uint64_t start, uint64_t end)
         return;
     first = vma_split(vmas, start);
     last = vma_split(vmas, end);
+    for (uint32_t i = first; i < last; i++)
+        vma_release(&vmas->items[i]);
     vma_close_gap(vmas, first, last - first);
 }
 
@@ -111,6 +132,7 @@ void hl__vma_insert(struct hl__vmas *vmas, const struct hl__vma *vma)
 
     vma_open_gap(vmas, at);
     vmas->items[at] = *vma;
+    vma_hold(vma);
     vma_join(vmas, at, at + 1);
 }
 
@@ -124,8 +146,6 @@ void hl__vma_change(struct hl__vmas *vmas, uint64_t start, uint64_t end, uint64_
         struct hl__vma *vma = &vmas->items[i];
 
         vma->flags = (vma->flags & ~clear) | set;
-        if (!(vma->flags & HL__VMA_PROGRAM))
-            vma->offset = 0;
     }
     vma_join(vmas, first, last);
 }

@@ -10,17 +10,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HL__VMA_RIGHTS 7u       /* HL_ABI_RIGHT_READ, _WRITE, _EXECUTE; none: not accessible */
-#define HL__VMA_PROGRAM 0x10u   /* shows the program file from `offset` on; else private memory */
-#define HL__VMA_COMMITTED 0x20u /* its pages are promised */
-#define HL__VMA_NO_RESERVE 0x40u
-#define HL__VMA_STACK 0x80u /* touched from the top down */
+#define HL__VMA_RIGHTS 7u    /* HL_ABI_RIGHT_READ, _WRITE, _EXECUTE; none: not accessible */
+#define HL__VMA_SHARED 0x10u /* its pages are the file's own */
+#define HL__VMA_NO_RESERVE 0x20u
+#define HL__VMA_STACK 0x40u     /* touched from the top down; grows downwards into free addresses */
+#define HL__VMA_READ_ONLY 0x80u /* shared, of a file that is not open for writing */
+#define HL__VMA_PATCHED 0x100u  /* rewritten pages take the place of some of the file's */
+#define HL__VMA_STUBS 0x200u    /* stubs of the rewritten file `inode`, at `offset` in the image */
+
+struct hl__inode;
 
 struct hl__vma {
     uint64_t start, end;
-    uint64_t offset; /* 0 without HL__VMA_PROGRAM */
     uint64_t flags;
+    uint64_t offset;         /* what it shows of its file; 0 without one */
+    struct hl__inode *inode; /* its file, referenced by the mapping; NULL: private memory */
+    uint64_t reserved[3];    /* a whole number of them fill a page */
 };
+HL_ABI_ASSERT(HL_ABI_PAGE_SIZE % sizeof(struct hl__vma) == 0);
 
 #define HL__VMAS_MAX 65536u
 
@@ -40,7 +47,7 @@ bool hl__vma_all(const struct hl__vmas *vmas, uint64_t start, uint64_t end);
 
 /* The operations below need room for two more mappings. */
 void hl__vma_remove(struct hl__vmas *vmas, uint64_t start, uint64_t end);
-/* The range must be free. */
+/* The range must be free. The file, if any, is referenced. */
 void hl__vma_insert(struct hl__vmas *vmas, const struct hl__vma *vma);
 /* Replaces flags within a range: those in `clear` go, those in `set` come. */
 void hl__vma_change(struct hl__vmas *vmas, uint64_t start, uint64_t end, uint64_t clear,

@@ -1,8 +1,8 @@
 /* Reads an ELF executable: checks every number before it is used and turns segments into page
  * ranges. */
 #include "program/elf.h"
-#include "hyperlight/abi/x86_64.h"
 #include "base/text.h"
+#include "hyperlight/abi/x86_64.h"
 
 #include <stddef.h>
 
@@ -34,8 +34,7 @@ enum { FLAG_EXECUTE = 1, FLAG_WRITE = 2, FLAG_READ = 4 };
 
 struct elf_reader {
     struct hl__elf_plan *plan;
-    const uint8_t *bytes;
-    uint64_t size;
+    const struct hl__elf_source *source;
     struct elf_file_header header;
     bool entry_found;
 };
@@ -55,10 +54,10 @@ static bool elf_invalid(struct elf_reader *reader, const char *reason)
     return elf_refuse(reader->plan, HL_ABI_REFUSAL_INVALID, reason);
 }
 
-static void elf_copy(void *to, const uint8_t *from, size_t size)
+static bool elf_take(struct elf_reader *reader, void *to, uint64_t size, uint64_t position)
 {
-    for (size_t i = 0; i < size; i++)
-        ((uint8_t *)to)[i] = from[i];
+    return reader->source->read(reader->source, to, size, position) ||
+           elf_invalid(reader, "could not be read");
 }
 
 static const char *elf_machine_name(uint16_t machine)
@@ -110,14 +109,18 @@ static bool elf_check_identity(struct elf_reader *reader)
 {
     static const uint8_t magic[4] = {0x7f, 'E', 'L', 'F'};
 
-    if (reader->size < sizeof magic)
+    uint64_t size = reader->source->size;
+
+    if (size < sizeof magic)
         return elf_invalid(reader, "too short for an ELF file");
+    if (!elf_take(reader, &reader->header,
+                  size < sizeof reader->header ? sizeof magic : sizeof reader->header, 0))
+        return false;
     for (size_t i = 0; i < sizeof magic; i++)
-        if (reader->bytes[i] != magic[i])
+        if (reader->header.magic[i] != magic[i])
             return elf_invalid(reader, "not an ELF file");
-    if (reader->size < sizeof reader->header)
+    if (size < sizeof reader->header)
         return elf_invalid(reader, "truncated in the ELF header");
-    elf_copy(&reader->header, reader->bytes, sizeof reader->header);
     if (reader->header.class == CLASS_32)
         return elf_refuse(reader->plan, HL_ABI_REFUSAL_MACHINE, "a 32-bit program, not x86-64");
     if (reader->header.byte_order == ORDER_BIG)
@@ -147,31 +150,26 @@ static bool elf_check_header(struct elf_reader *reader)
         return elf_invalid(reader, "program headers of a wrong size");
     if (header->program_header_count == 0 || header->program_header_count > HL__ELF_HEADERS_MAX)
         return elf_invalid(reader, "no program headers, or too many");
-    if (header->program_headers > reader->size ||
-        table_size > reader->size - header->program_headers)
+    if (header->program_headers > reader->source->size ||
+        table_size > reader->source->size - header->program_headers)
         return elf_invalid(reader, "truncated in the program headers");
     return true;
 }
 
-static struct elf_program_header elf_program_header(const struct elf_reader *reader, uint32_t index)
-{
-    struct elf_program_header entry;
-
-    elf_copy(&entry, reader->bytes + reader->header.program_headers + index * sizeof entry,
-             sizeof entry);
-    return entry;
-}
-
 static bool elf_interpreter(struct elf_reader *reader, const struct elf_program_header *entry)
 {
-    struct hl__text text;
+    struct hl__elf_plan *plan = reader->plan;
 
-    if (entry->offset > reader->size || entry->file_size > reader->size - entry->offset)
+    if (entry->offset > reader->source->size ||
+        entry->file_size > reader->source->size - entry->offset)
         return elf_invalid(reader, "truncated in the interpreter's path");
-    reader->plan->refusal = HL_ABI_REFUSAL_INTERPRETER;
-    hl__text_start(&text, reader->plan->text, sizeof reader->plan->text);
-    hl__text_add_escaped(&text, (const char *)reader->bytes + entry->offset, entry->file_size);
-    return false;
+    if (entry->file_size < 2 || entry->file_size > sizeof plan->interpreter)
+        return elf_invalid(reader, "an interpreter's path that is empty or too long");
+    if (!elf_take(reader, plan->interpreter, entry->file_size, entry->offset))
+        return false;
+    if (!plan->interpreter[0] || plan->interpreter[entry->file_size - 1])
+        return elf_invalid(reader, "an interpreter's path without an end");
+    return true;
 }
 
 static uint32_t elf_rights(uint32_t flags)
@@ -189,7 +187,8 @@ static bool elf_check_segment(struct elf_reader *reader, const struct elf_progra
 
     if (entry->file_size > entry->memory_size)
         return elf_invalid(reader, "a segment larger in the file than in memory");
-    if (entry->offset > reader->size || entry->file_size > reader->size - entry->offset)
+    if (entry->offset > reader->source->size ||
+        entry->file_size > reader->source->size - entry->offset)
         return elf_invalid(reader, "truncated: a segment lies beyond the end of the file");
     if ((entry->offset ^ entry->address) & PAGE_MASK)
         return elf_invalid(reader, "a segment whose address and offset differ within the page");
@@ -213,14 +212,14 @@ static bool elf_add_segment(struct elf_reader *reader, const struct elf_program_
     segment->address = start;
     segment->page_count = (end - start) / HL_ABI_PAGE_SIZE;
     segment->rights = elf_rights(entry->flags);
-    /* Pages of the file can be shared as long as nobody writes them and no zeroes follow. */
-    segment->copied = (entry->flags & FLAG_WRITE) || entry->memory_size > entry->file_size;
     segment->file_offset = entry->offset & ~PAGE_MASK;
-    segment->copy_address = entry->address;
-    segment->copy_offset = entry->offset;
-    segment->copy_size = entry->file_size;
-    if (segment->copied)
-        plan->copied_pages += segment->page_count;
+    segment->file_end = entry->address + entry->file_size;
+    segment->file_pages = entry->file_size ? (segment->file_end + PAGE_MASK) / HL_ABI_PAGE_SIZE -
+                                                 start / HL_ABI_PAGE_SIZE
+                                           : 0;
+    segment->zeroes = entry->memory_size > entry->file_size;
+    plan->private_pages +=
+        entry->flags & FLAG_WRITE ? segment->page_count : segment->page_count - segment->file_pages;
     if (plan->segment_count++ == 0)
         plan->start = start;
     plan->end = end;
@@ -276,31 +275,67 @@ static bool elf_check_whole(struct elf_reader *reader)
         return elf_invalid(reader, "no segments to load");
     if (plan->alignment & (plan->alignment - 1) || plan->alignment > HL__ELF_SPAN_MAX)
         return elf_invalid(reader, "a segment's alignment is no power of two, or too large");
-    if (!reader->entry_found)
-        return elf_invalid(reader, "the entry point is in no executable segment");
     return true;
 }
 
-bool hl__elf_read(struct hl__elf_plan *plan, const uint8_t *bytes, uint64_t size)
+static bool elf_read_headers(struct elf_reader *reader)
 {
-    struct elf_reader reader = {.plan = plan, .bytes = bytes, .size = size};
+    for (uint32_t i = 0; i < reader->plan->header_count; i++) {
+        struct elf_program_header entry;
 
-    plan->refusal = 0;
-    plan->text[0] = 0;
-    plan->stack_executable = false;
-    plan->segment_count = 0;
-    plan->start = plan->end = plan->headers = plan->copied_pages = 0;
-    plan->alignment = HL_ABI_PAGE_SIZE;
-    if (!elf_check_identity(&reader) || !elf_check_header(&reader))
-        return false;
-    plan->movable = reader.header.type == TYPE_MOVABLE;
-    plan->entry = reader.header.entry;
-    plan->header_count = reader.header.program_header_count;
-    for (uint32_t i = 0; i < plan->header_count; i++) {
-        struct elf_program_header entry = elf_program_header(&reader, i);
-
-        if (!elf_read_program_header(&reader, &entry))
+        if (!elf_take(reader, &entry, sizeof entry,
+                      reader->header.program_headers + i * sizeof entry) ||
+            !elf_read_program_header(reader, &entry))
             return false;
     }
-    return elf_check_whole(&reader);
+    return true;
+}
+
+static bool elf_plan(struct elf_reader *reader)
+{
+    struct hl__elf_plan *plan = reader->plan;
+
+    plan->refusal = 0;
+    plan->text[0] = plan->interpreter[0] = 0;
+    plan->stack_executable = false;
+    plan->segment_count = 0;
+    plan->start = plan->end = plan->headers = plan->private_pages = 0;
+    plan->alignment = HL_ABI_PAGE_SIZE;
+    if (!elf_check_identity(reader) || !elf_check_header(reader))
+        return false;
+    plan->movable = reader->header.type == TYPE_MOVABLE;
+    plan->entry = reader->header.entry;
+    plan->header_count = reader->header.program_header_count;
+    return elf_read_headers(reader) && elf_check_whole(reader);
+}
+
+bool hl__elf_layout(struct hl__elf_plan *plan, const struct hl__elf_source *source)
+{
+    struct elf_reader reader = {.plan = plan, .source = source};
+
+    return elf_plan(&reader);
+}
+
+bool hl__elf_read(struct hl__elf_plan *plan, const struct hl__elf_source *source)
+{
+    struct elf_reader reader = {.plan = plan, .source = source};
+
+    if (!elf_plan(&reader))
+        return false;
+    return reader.entry_found ||
+           elf_invalid(&reader, "the entry point is in no executable segment");
+}
+
+bool hl__elf_code_address(const struct hl__elf_plan *plan, uint64_t offset, uint64_t *address)
+{
+    for (uint32_t i = 0; i < plan->segment_count; i++) {
+        const struct hl__elf_segment *segment = &plan->segments[i];
+
+        if (!(segment->rights & HL_ABI_RIGHT_EXECUTE) || offset < segment->file_offset ||
+            (offset - segment->file_offset) / HL_ABI_PAGE_SIZE >= segment->file_pages)
+            continue;
+        *address = segment->address + (offset - segment->file_offset);
+        return true;
+    }
+    return false;
 }
