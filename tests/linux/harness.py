@@ -79,7 +79,7 @@ def mount(source, target, kind=None, flags=0):
     system(LIBC.mount(*encoded, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
-def enter_root(folder, scratch):
+def enter_root(folder, scratch, user=None):
     """In the child: the tree as its root, read-only, with a fresh /tmp, /proc and a few devices; one processor as in the VM."""
     spaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
     uid, gid = os.getuid(), os.getgid()
@@ -104,6 +104,10 @@ def enter_root(folder, scratch):
     os.chroot(folder)
     os.chdir("/")
     os.umask(0o022)
+    if user is not None and uid == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
 
 
 def make_scratch():
@@ -122,11 +126,12 @@ def make_scratch():
     return scratch
 
 
-def run_natively(case):
+def run_natively(case, user=None):
+    """`user`: the user to become, if this one is root."""
     scratch = make_scratch()
     try:
         # PATH is the child's: looked up inside of the root.
-        return run(case, case.command, env=case.environment, preexec_fn=lambda: enter_root(case.tree.folder, scratch),
+        return run(case, case.command, env=case.environment, preexec_fn=lambda: enter_root(case.tree.folder, scratch, user),
                    executable=case.command[0])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

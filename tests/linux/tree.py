@@ -56,7 +56,8 @@ def libraries(path):
 class Tree:
     """`packages` and `files` of this machine, `made` files ({path in the tree: bytes or path of a file}); /data, /tmp, /etc as needed."""
 
-    def __init__(self, name, packages=(), files=(), made=None, data=True):
+    def __init__(self, name, packages=(), files=(), made=None, data=True, compile_python=None):
+        self.compile_python = compile_python  # its path: all .py get their .pyc
         self.name, self.packages, self.files, self.data = name, packages, files, data
         self.made = {} if made is None else made  # a function that returns the files, or the files
         self.folder = CACHE / "trees" / name
@@ -129,8 +130,8 @@ class Tree:
             (self.folder / name).symlink_to(target)
         for path, source in sorted(sources.items()):
             self._copy(source, self._place(path))
-        etc = {"passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:User:/home:/bin/sh\n",
-               "group": "root:x:0:\nuser:x:1000:\n", "hosts": "127.0.0.1 localhost\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
+        etc = {"passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:User:/home:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
+               "group": "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n", "hosts": "127.0.0.1 localhost\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
         for name, text in etc.items():
             (self.folder / "etc" / name).write_text(text)
         for path, content in made.items():
@@ -140,6 +141,9 @@ class Tree:
             place.chmod(0o755 if place.read_bytes()[:4] == b"\x7fELF" or place.read_bytes()[:2] == b"#!" else 0o644)
         if self.data:
             make_data(self.folder / "data")
+        if self.compile_python:
+            subprocess.run([self.compile_python, "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", self.folder, "-p", "/",
+                            self.folder / "usr/lib/python3.11"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # some are wrong on purpose
         for folder, folders, files in os.walk(self.folder, topdown=False):
             for name in (*files, *folders):
                 os.utime(os.path.join(folder, name), (TIMESTAMP, TIMESTAMP), follow_symlinks=False)
