@@ -22,6 +22,10 @@ int64_t hl__access_fxrstor(const void *area);
 /* Whether a range is the program's to name: its own memory, a message, or transfer memory. */
 bool hl__user_range(uint64_t address, uint64_t size);
 
+/* Makes a buffer of the shim's pass for the program's memory, so that operations of files can be given
+ * it: within one system call, until it is taken back by (NULL, 0). */
+void hl__user_lend(const void *buffer, uint64_t size);
+
 /* 0 or -EFAULT. */
 int64_t hl__user_read(void *to, uint64_t from, size_t size);
 int64_t hl__user_write(uint64_t to, const void *from, size_t size);

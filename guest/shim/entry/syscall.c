@@ -95,6 +95,14 @@ void hl__syscall_enter(void)
         hl__schedule();
 }
 
+static uint64_t lent_start, lent_end;
+
+void hl__user_lend(const void *buffer, uint64_t size)
+{
+    lent_start = (uint64_t)buffer;
+    lent_end = lent_start + size;
+}
+
 bool hl__user_range(uint64_t address, uint64_t size)
 {
     static const struct {
@@ -109,7 +117,7 @@ bool hl__user_range(uint64_t address, uint64_t size)
         if (address >= ranges[i].start && address <= ranges[i].end &&
             size <= ranges[i].end - address)
             return true;
-    return false;
+    return address >= lent_start && address < lent_end && size <= lent_end - address;
 }
 
 int64_t hl__user_read(void *to, uint64_t from, size_t size)

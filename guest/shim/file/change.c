@@ -12,14 +12,11 @@
 #define CWD ((uint64_t)AT_FDCWD)
 #define LINKS_OF_FILE_MAX 65000u
 
-/* The place of a name that must not be there yet. */
-static int64_t place_new(uint64_t descriptor, uint64_t path, bool directory,
-                         struct hl__place *place)
+/* Whether a place is good for a new name; it is freed if not. */
+static int64_t place_check(struct hl__place *place, bool directory)
 {
-    int64_t failure = hl__place_at(descriptor, path, HL__PLACE_MISSING, place);
+    int64_t failure;
 
-    if (failure)
-        return failure;
     if (place->inode || place->file || place->last != HL__LAST_NAME)
         failure = -EEXIST;
     else if (place->slash && !directory)
@@ -31,25 +28,54 @@ static int64_t place_new(uint64_t descriptor, uint64_t path, bool directory,
     return failure;
 }
 
-/* Makes an inode of the mode at a new place. */
+/* The place of a name that must not be there yet. */
+static int64_t place_new(uint64_t descriptor, uint64_t path, bool directory,
+                         struct hl__place *place)
+{
+    int64_t failure = hl__place_at(descriptor, path, HL__PLACE_MISSING, place);
+
+    return failure ? failure : place_check(place, directory);
+}
+
+/* Makes an inode of the mode at a new place, which is freed. 0 or -errno; *inode is referenced. */
+static int64_t make_at(struct hl__place *place, uint32_t mode, uint64_t device,
+                       struct hl__inode **inode)
+{
+    int64_t failure = -ENOSPC;
+
+    *inode = hl__inode_for(place->directory, mode);
+    if (*inode) {
+        (*inode)->device = device;
+        failure = hl__inode_link(*inode, place);
+    }
+    hl__place_free(place);
+    if (failure)
+        hl__inode_unref(*inode);
+    return failure;
+}
+
 static int64_t make(uint64_t descriptor, uint64_t path, uint32_t mode, uint64_t device)
 {
     struct hl__place place;
     struct hl__inode *inode;
     int64_t failure = place_new(descriptor, path, (mode & S_IFMT) == S_IFDIR, &place);
 
-    if (failure)
-        return failure;
-    inode = hl__inode_for(place.directory, mode);
-    if (inode) {
-        inode->device = device;
-        failure = hl__inode_link(inode, &place);
-    } else {
-        failure = -ENOSPC;
-    }
-    hl__inode_unref(inode);
-    hl__place_free(&place);
+    if (!failure)
+        failure = make_at(&place, mode, device, &inode);
+    if (!failure)
+        hl__inode_unref(inode);
     return failure;
+}
+
+int64_t hl__path_make(const char *path, uint32_t mode, struct hl__inode **inode)
+{
+    struct hl__place place;
+    int64_t failure = hl__place_find(hl__process()->directory, path,
+                                     (uint32_t)hl__string_length(path), HL__PLACE_MISSING, &place);
+
+    if (!failure)
+        failure = place_check(&place, false);
+    return failure ? failure : make_at(&place, mode, 0, inode);
 }
 
 HL__SYSCALL(mkdir)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct hl__file;
+struct hl__vectors; /* io/vectors.h */
 
 /*
  * Operations. NULL ones give what Linux gives for such files (-EINVAL, -ESPIPE, -ENOTTY, always ready,
@@ -21,15 +22,14 @@ struct hl__file;
  * does what can be done now and returns -EAGAIN if that is nothing; the caller waits on `queue` and tries
  * again unless the file is O_NONBLOCK.
  */
-struct hl__vectors; /* io/vectors.h */
-
 struct hl__file_ops {
     const char *name; /* for /proc/self/fd: "pipe", "anon_inode:[eventfd]", ...; NULL: has a path */
     /* At most `size` bytes; `position` is the file's own or that of pread, to be advanced. */
     int64_t (*read)(struct hl__file *file, uint64_t address, uint64_t size, uint64_t *position);
     int64_t (*write)(struct hl__file *file, uint64_t address, uint64_t size, uint64_t *position);
     /* Instead of the two above, for objects to which a call's vectors are one read or one write: pipes
-     * and sockets. They keep hl__thread->wait.progress, and look at O_NONBLOCK, themselves. */
+     * and sockets. They look at O_NONBLOCK and wait themselves: what they return, HL__WAITING or
+     * -EAGAIN, is the call's result. */
     int64_t (*read_vectors)(struct hl__file *file, const struct hl__vectors *to);
     int64_t (*write_vectors)(struct hl__file *file, const struct hl__vectors *from);
     int64_t (*seek)(struct hl__file *file, int64_t offset, int whence);
@@ -109,6 +109,8 @@ void hl__stream_input_ready(void);
 
 /* Finds the program of execve and of the start, follows links. 0 or -errno; *inode is referenced. */
 int64_t hl__path_find(const char *path, bool follow, struct hl__inode **inode);
+/* Makes a node (mknod) of a type and permissions, less the umask. 0 or -errno; *inode is referenced. */
+int64_t hl__path_make(const char *path, uint32_t mode, struct hl__inode **inode);
 /* The path of a directory or of an inode that was opened by path, as getcwd gives it: written to `path`.
  * Bytes without NUL, or -ENOENT (was unlinked), -ERANGE. */
 int64_t hl__path_of(struct hl__inode *inode, char *path, uint64_t size);

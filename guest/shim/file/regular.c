@@ -2,6 +2,7 @@
 #include "entry/access.h"
 #include "file/credentials.h"
 #include "file/open.h"
+#include "io/memfd.h"
 #include "time/clock.h"
 
 #include <string.h>
@@ -115,6 +116,7 @@ const struct hl__file_ops hl__regular_ops = {
     .seek = regular_seek,
     .truncate = regular_truncate,
     .ioctl = regular_ioctl,
+    .control = hl__memfd_control,
 };
 
 static int64_t directory_read(struct hl__file *file, uint64_t address, uint64_t size,

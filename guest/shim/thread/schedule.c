@@ -8,6 +8,7 @@
 #include "entry/syscall.h"
 #include "file/file.h"
 #include "host/host.h"
+#include "io/timerfd.h"
 #include "memory/heap.h"
 #include "thread/thread.h"
 #include "time/clock.h"
@@ -62,6 +63,7 @@ uint64_t hl__thread_cpu_ns(const struct hl__thread *thread)
 void hl__threads_move_clock(int64_t by_ns)
 {
     hl__timers_move(by_ns);
+    hl__timerfds_move(by_ns);
     hl__thread->started_ns += (uint64_t)by_ns;
     for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
         if (thread->wait.started && thread->wait.deadline_ns != UINT64_MAX)
