@@ -207,7 +207,9 @@ void hl__schedule(void)
             hl__signal_deliver(&hl__hot.syscall, false);
     } while (hl__thread->state != HL__THREAD_READY);
     hl__hot.attention = false;
-    if (hl__hot.tick_period_ns)
+    /* Not before a tick came for nothing: threads that wait for each other in turn would ask for ticks
+     * and stop them at each switch. */
+    if (ticked && hl__hot.tick_period_ns)
         stop_ticks();
     ask_for_ticks();
 }
