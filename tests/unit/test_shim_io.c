@@ -969,6 +969,22 @@ static void test_close_wakes_who_waits(void **state)
     assert_int_equal(CALL(read, (uint64_t)fds[1], U(bytes), 1), 0);
 }
 
+static void test_own_descriptor_is_closed_while_waiting(void **state)
+{
+    int64_t epoll = CALL(epoll_create1, 0);
+    int32_t fds[2];
+    char byte;
+
+    (void)state;
+    assert_int_equal(CALL(pipe, U(fds)), 0);
+    assert_int_equal(BEGIN(1, read, (uint64_t)fds[0], U(&byte), 1), HL__WAITING);
+    assert_int_equal(BEGIN(2, epoll_wait, (uint64_t)epoll, U(events), 16, UINT64_MAX), HL__WAITING);
+    CALL(close, (uint64_t)fds[0]);
+    CALL(close, (uint64_t)epoll);
+    assert_int_equal(go_on(1), -EBADF);
+    assert_int_equal(go_on(2), -EBADF);
+}
+
 static void test_datagrams(void **state)
 {
     static uint8_t large[300000];
@@ -1365,6 +1381,7 @@ int main(void)
         TEST(test_stream_flags),
         TEST(test_stream_ends),
         TEST(test_close_wakes_who_waits),
+        TEST(test_own_descriptor_is_closed_while_waiting),
         TEST(test_datagrams),
         TEST(test_sequenced_packets),
         TEST(test_many_messages),

@@ -35,6 +35,9 @@ void hl__file_unref(struct hl__file *file)
     if (!file || --file->references)
         return;
     hl__epoll_forget(file);
+    /* Who waits for it finds another file or none when it tries again. */
+    hl__wake(&file->queues[HL__FILE_READ]);
+    hl__wake(&file->queues[HL__FILE_WRITE]);
     hl__locks_drop(file);
     if (file->ops->close)
         file->ops->close(file);
