@@ -150,7 +150,7 @@ static int64_t requeue(const uint64_t *arg, bool compare)
         hl__queue_add(bucket(to), thread);
         moved++;
     }
-    return compare ? woken + moved : woken;
+    return woken + moved;
 }
 
 static bool wake_op_change(uint32_t operation, uint32_t old, uint32_t operand, uint32_t *changed)

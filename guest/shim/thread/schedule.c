@@ -138,7 +138,7 @@ static struct hl__thread *choose(void)
         hl__queue_add(&ready, current);
     while (!ready.first && current->state != HL__THREAD_READY)
         idle();
-    if (!ready.first)
+    if (!can_go_on && current->state == HL__THREAD_READY)
         return current; /* its wait is over, and it never left the processor */
     current = ready.first;
     hl__queue_remove(&ready, current);
