@@ -151,6 +151,7 @@ hl_status hl__space_new(hl__vm *vm, uint64_t boot_size, hl__space **out, hl_erro
     }
     vm->member_count++;
     vm->references++;
+    hl__space_table_reach(space, 0);
     if (!map_runtime(space, boot_size) || space->ram_free_offset >= space->ram_size) {
         hl__space_free(space);
         return hl__error_set(err, HL_PROGRAM_TOO_LARGE, "hl__space_new",

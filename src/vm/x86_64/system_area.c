@@ -78,10 +78,9 @@ static void build_stub(const hl__vm *vm)
     memcpy(stub + (hl__stub_syscall_target - hl__stub_image), &target, sizeof target);
 }
 
-/* Rights of a page of the system slot for the supervisor; 0: not mapped. */
-static uint64_t system_flags(const hl__vm *vm, uint64_t number)
+/* Rights of a page of the system slot for the supervisor. */
+static uint64_t system_flags(uint64_t number)
 {
-    uint64_t members = vm->system_size / HL__PAGE - vm->config.members_max * vm->space_pages;
     switch (number) {
     case HL__SYSTEM_STUB:
         return HL__PTE_LEAF;
@@ -92,8 +91,6 @@ static uint64_t system_flags(const hl__vm *vm, uint64_t number)
     case HL__SYSTEM_TSS + 2:
         return HL__PTE_LEAF | HL__PTE_NO_EXECUTE;
     default:
-        if (number >= members && (number - members) % vm->space_pages == 0)
-            return 0;
         return HL__PTE_LEAF | HL__PTE_WRITE | HL__PTE_NO_EXECUTE;
     }
 }
@@ -104,20 +101,26 @@ uint64_t hl__system_table_pages(uint64_t pages)
     return 2 + (pages + 511) / 512 + 1;
 }
 
+void hl__system_area_map(const hl__vm *vm, uint64_t number)
+{
+    uint64_t *table = (uint64_t *)page(vm, HL__SYSTEM_TABLES + 2 + number / 512);
+    table[number % 512] = hl__system_gpa(number) | system_flags(number);
+}
+
 /* A directory pointer table, a directory and the page tables under it; every member's root points
- * to the first. */
+ * to the first. Members' pages are mapped as they come into use, so that those that never do cost
+ * nothing; their wake pages, which hold seeds, never are. */
 static void build_tables(const hl__vm *vm)
 {
     uint64_t pages = vm->system_size / HL__PAGE, link = HL__PTE_LEAF | HL__PTE_WRITE;
+    uint64_t shared = pages - vm->config.members_max * vm->space_pages;
     uint64_t *pointers = (uint64_t *)page(vm, HL__SYSTEM_TABLES),
              *directory = (uint64_t *)page(vm, HL__SYSTEM_TABLES + 1);
     pointers[HL_ABI_SYSTEM_ADDRESS >> 30 & 511] = hl__system_gpa(HL__SYSTEM_TABLES + 1) | link;
-    for (uint64_t number = 0; number < pages; number++) {
-        uint64_t table = HL__SYSTEM_TABLES + 2 + number / 512, flags = system_flags(vm, number);
-        directory[number / 512] = hl__system_gpa(table) | link;
-        if (flags)
-            ((uint64_t *)page(vm, table))[number % 512] = hl__system_gpa(number) | flags;
-    }
+    for (uint64_t table = 0; table < (pages + 511) / 512; table++)
+        directory[table] = hl__system_gpa(HL__SYSTEM_TABLES + 2 + table) | link;
+    for (uint64_t number = 0; number < shared; number++)
+        hl__system_area_map(vm, number);
 }
 
 void hl__system_area_build(hl__vm *vm)

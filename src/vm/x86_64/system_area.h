@@ -21,6 +21,8 @@ uint64_t hl__system_table_pages(uint64_t pages);
 
 /* Fills in everything. */
 void hl__system_area_build(hl__vm *vm);
+/* Maps a page of the system slot for the supervisor. */
+void hl__system_area_map(const hl__vm *vm, uint64_t number);
 
 /* The constant part of user-mode state. */
 void hl__user_state_build(const hl__vm *vm, struct hl__cpu_state *state);

@@ -1,5 +1,6 @@
 /* Page tables of one address space: walking, changing, and the record of what changed. */
 #include "vm/x86_64/tables.h"
+#include "vm/x86_64/system_area.h"
 
 static unsigned table_index(uint64_t address, int level)
 {
@@ -33,6 +34,11 @@ uint64_t *hl__tables_find(const hl__space *space, uint64_t address, int *level)
     return NULL;
 }
 
+void hl__space_table_reach(const hl__space *space, uint32_t table)
+{
+    hl__system_area_map(space->vm, (space->tables_gpa - HL__GPA_SYSTEM) / HL__PAGE + table);
+}
+
 static bool table_add(hl__space *space, uint32_t parent, uint64_t *entry)
 {
     if (space->table_count == space->tables_max)
@@ -41,6 +47,7 @@ static bool table_add(hl__space *space, uint32_t parent, uint64_t *entry)
     memset(hl__table_entries(space, table), 0, HL__PAGE);
     hl__bitmap_set(space->tables_edited, table);
     uint64_t gpa = space->tables_gpa + table * HL__PAGE;
+    hl__space_table_reach(space, table);
     hl__tables_set(space, parent, entry, gpa | HL__PTE_LEAF | HL__PTE_WRITE | HL__PTE_USER);
     return true;
 }
@@ -234,6 +241,8 @@ void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_c
 {
     struct relocation from = {saved_tables_gpa, saved_ram_gpa, saved_wake_gpa, saved_count, space};
     uint32_t count = space->table_count > saved_count ? space->table_count : saved_count;
+    for (uint32_t table = space->table_count; table < count; table++)
+        hl__space_table_reach(space, table);
     space->table_count = count;
     for (uint32_t table = 0; table < count; table++) {
         if (edited && !hl__bitmap_get(edited, table))

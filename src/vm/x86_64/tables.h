@@ -28,6 +28,9 @@ uint64_t *hl__tables_make(hl__space *space, uint64_t address, int level, uint32_
 /* Replaces an entry and keeps the records: edited, stale, mapped pages. */
 void hl__tables_set(hl__space *space, uint32_t table, uint64_t *entry, uint64_t value);
 
+/* Maps a table for the supervisor: the poke touches it. */
+void hl__space_table_reach(const hl__space *space, uint32_t table);
+
 /* Calls visit for every present page-sized leaf in the range, skipping what has no tables. */
 typedef void (*hl__tables_visit)(hl__space *space, uint32_t table, uint64_t *entry, void *user);
 void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count,
