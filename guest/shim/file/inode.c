@@ -294,7 +294,7 @@ void hl__inode_stat(const struct hl__inode *inode, struct linux_stat *stat)
                                 .mode = inode->mode,
                                 .uid = inode->uid,
                                 .gid = inode->gid,
-                                .special_device = inode->device,
+                                .special_device = inode->virtual_ops ? 0 : inode->device,
                                 .size = (int64_t)inode->size,
                                 .block_size = HL_ABI_PAGE_SIZE,
                                 .blocks = (int64_t)inode_blocks(inode),
