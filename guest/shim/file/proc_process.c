@@ -239,7 +239,7 @@ static void status_text(struct hl__output *output, int32_t id)
 
     hl__output_text(output, "Name:\t");
     hl__output_text(output, thread->name);
-    hl__output_line(output, "\nUmask:\t00", hl__process()->file_mask >> 6 & 7, "");
+    hl__output_line(output, "\nUmask:\t0", hl__process()->file_mask >> 6 & 7, "");
     hl__output_number(output, hl__process()->file_mask >> 3 & 7);
     hl__output_line(output, "", hl__process()->file_mask & 7, "\n");
     hl__output_text(output,

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "entry/state.h"
 #include "file/file.h"
+#include "file/proc.h"
 #include "host/edits.h"
 #include "host/host.h"
 #include "memory/memory.h"
@@ -296,6 +297,11 @@ static uint64_t fill_stack(const struct hl__program *program)
     string = write_pointers(&at, texts.strings, strings->argument_count);
     write_pointers(&at, string, strings->environment_count);
     memcpy(at, aux, aux_count * sizeof aux[0]);
+    hl__program_area = (struct hl__program_area){.arguments = texts.strings,
+                                                 .environment = string,
+                                                 .environment_end = texts.strings + strings->size,
+                                                 .aux = (uint64_t)at,
+                                                 .aux_end = (uint64_t)(at + aux_count * 2)};
     return stack_pointer;
 }
 
