@@ -79,8 +79,7 @@ static const struct hl__device *device_find(uint64_t number)
     for (unsigned i = 0; i < sizeof devices / sizeof devices[0]; i++)
         if (devices[i].number == number)
             return &devices[i];
-    return number == HL__DEVICE_HYPERLIGHT && hl__device_hyperlight.ops ? &hl__device_hyperlight
-                                                                        : NULL;
+    return number == HL__DEVICE_HYPERLIGHT ? &hl__device_hyperlight : NULL;
 }
 
 int64_t hl__device_open(struct hl__inode *inode, uint32_t flags, struct hl__file **file)

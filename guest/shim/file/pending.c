@@ -1,11 +1,8 @@
 /* Weak ones of what lands from elsewhere: goes away with it. */
 #include "entry/syscall.h"
-#include "file/device.h"
 #include "file/file.h"
 
 __attribute__((weak)) bool hl__descriptor_open(int descriptor)
 {
     return hl__descriptor_file((uint64_t)descriptor) != NULL;
 }
-
-__attribute__((weak)) const struct hl__device hl__device_hyperlight;
