@@ -1,12 +1,15 @@
 /* `hyperlight image`: makes images and says what is in them. */
+#define _GNU_SOURCE
 #include "cli.h"
 
 #include "image.h"
 
 #include <errno.h>
 #include <hyperlight/prepare.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static int print_help(void)
 {
@@ -136,6 +139,35 @@ static int do_action(const char *action, const struct image_wishes *wishes, cons
     return read_image(argument, strcmp(action, "list") == 0 ? image_list : image_show);
 }
 
+static bool print_cached(const hl_image_cache_entry *entry, void *user)
+{
+    char used[32] = "?";
+    struct tm parts;
+    time_t seconds = (time_t)entry->used_s;
+    (void)user;
+    if (gmtime_r(&seconds, &parts))
+        strftime(used, sizeof used, "%Y-%m-%d %H:%M:%S", &parts);
+    printf("%12" PRIu64 " %s %s\n", entry->bytes, used, entry->path);
+    return true;
+}
+
+static int cache_action(const char *action)
+{
+    hl_error err = HL_ERROR_INIT;
+    hl_status status;
+    if (strcmp(action, "clear") == 0) {
+        status = hl_image_cache_clear(NULL, &err);
+    } else if (strcmp(action, "list") == 0) {
+        status = hl_image_cache_visit(NULL, print_cached, NULL, &err);
+    } else {
+        report_error("image cache: unknown action '%s'; they are list and clear", action);
+        return STATUS_USAGE;
+    }
+    if (status != HL_OK)
+        report_error("%s", err.message);
+    return report_finish(status == HL_OK ? STATUS_OK : STATUS_FAILED, STATUS_FAILED);
+}
+
 static bool is_action(const char *word)
 {
     return strcmp(word, "create") == 0 || strcmp(word, "list") == 0 || strcmp(word, "show") == 0;
@@ -152,6 +184,8 @@ int verb_image(int argc, char **argv)
             return STATUS_USAGE;
     }
     const char *action = optind < argc ? argv[optind] : "";
+    if (strcmp(action, "cache") == 0 && !wishes.limited && argc - optind <= 2)
+        return cache_action(argc - optind == 2 ? argv[optind + 1] : "list");
     if (is_action(action))
         return do_action(action, &wishes, argc - optind == 2 ? argv[optind + 1] : NULL);
     if (*action)

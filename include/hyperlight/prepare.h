@@ -11,7 +11,9 @@
 #define HYPERLIGHT_PREPARE_H
 
 #include <hyperlight/base.h>
+#include <hyperlight/context.h>
 #include <hyperlight/error.h>
+#include <hyperlight/image.h>
 
 /** Defaults and the most of what limits an image. */
 #define HL_PREPARE_SIZE_MAX (UINT64_C(16) << 30)         /**< Bytes of the prepared image; the default too. */
@@ -20,6 +22,7 @@
 #define HL_PREPARE_DEPTH_DEFAULT 256u                    /**< Directories in one another. */
 #define HL_PREPARE_DEPTH_MAX 1024u
 #define HL_PREPARE_TIMEOUT_NS_DEFAULT UINT64_C(600000000000)
+#define HL_PREPARE_CACHE_SIZE_DEFAULT (UINT64_C(10) << 30)
 
 /** How far it has come. */
 typedef struct hl_prepare_progress {
@@ -44,6 +47,9 @@ typedef struct hl_prepare_options {
     bool (*progress)(const hl_prepare_progress *progress, void *user); /**< Called now and then on the caller's thread;
                                          false: stop, with HL_INTERRUPTED. May be NULL. */
     void *progress_user;            /**< For `progress`. */
+    const char *cache_directory;    /**< Where hl_image_open() keeps images; NULL: $HL_CACHE_DIR, or
+                                         $XDG_CACHE_HOME/hyperlight, or ~/.cache/hyperlight. It has to be private. */
+    uint64_t cache_size_max;        /**< Bytes of images that are kept there; 0: HL_PREPARE_CACHE_SIZE_DEFAULT. */
 } hl_prepare_options;
 
 /** An image that is put together node by node. One thread at a time. */
@@ -77,6 +83,24 @@ HL_BEGIN_DECLS
  */
 HL_API HL_MUST_CHECK hl_status hl_prepare_file(const char *input, const char *output, const hl_prepare_options *options,
                                                hl_error *err);
+
+/**
+ * @brief Gets whatever an image can be made of into memory: makes the image, unless that was done before.
+ * @param context NULL: the default context; see hl_image_map().
+ * @param path    What hl_prepare_file() takes, or an image that it made.
+ * @param options NULL: defaults.
+ * @param image   Receives the image; release it with hl_image_free().
+ *
+ * Images are kept in a cache on disk, by the content of what they were made from: of an archive its bytes, of an OCI
+ * layout its index, of a directory the paths, types, owners, sizes and times of all that is in it, and in each case the
+ * library's version. Images that are shared this way are mapped, and lie in memory once. Those that were not used for
+ * the longest time are removed when there are more than `cache_size_max` bytes; running programs keep theirs. Any number
+ * of processes may use a cache at once. Damaged files in it are noticed and made anew.
+ *
+ * @return As hl_prepare_file() and hl_image_map().
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_open(hl_context *context, const char *path, const hl_prepare_options *options,
+                                             hl_image **image, hl_error *err);
 
 /**
  * @brief Begins an image that is put together from memory and from files of the host.
@@ -131,8 +155,37 @@ HL_API HL_MUST_CHECK hl_status hl_image_builder_set_program(hl_image_builder *bu
 /** @brief Writes the image to `output`, as hl_prepare_file() does. The builder stays as it is. */
 HL_API HL_MUST_CHECK hl_status hl_image_builder_write(hl_image_builder *builder, const char *output, hl_error *err);
 
+/**
+ * @brief Gets the image into memory, as hl_image_open() does; it is not kept. The builder stays as it is.
+ * @param context NULL: the default context; see hl_image_map().
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_builder_finish(hl_image_builder *builder, hl_context *context, hl_image **image,
+                                                       hl_error *err);
+
 /** @brief Gives up a builder. NULL is fine. */
 HL_API void hl_image_builder_free(hl_image_builder *builder);
+
+/** An image in the cache. */
+typedef struct hl_image_cache_entry {
+    size_t size;      /**< sizeof(hl_image_cache_entry). */
+    const char *path; /**< Valid during the call. */
+    uint64_t bytes;   /**< That it takes on disk. */
+    int64_t used_s;   /**< Last use, seconds since 1970. */
+} hl_image_cache_entry;
+
+/** Told of an image; false: no more. */
+typedef bool hl_image_cache_visitor(const hl_image_cache_entry *entry, void *user);
+
+/**
+ * @brief Visits the images in a cache, those that were not used for the longest time first.
+ * @param directory NULL: the standard one, as in hl_prepare_options.
+ * @return HL_OK; HL_INVALID_ARGUMENT; HL_OUT_OF_MEMORY; HL_SYSTEM. Any thread.
+ */
+HL_API HL_MUST_CHECK hl_status hl_image_cache_visit(const char *directory, hl_image_cache_visitor *visit, void *user,
+                                                    hl_error *err);
+
+/** @brief Removes all images from a cache; running programs keep theirs. As hl_image_cache_visit(). */
+HL_API HL_MUST_CHECK hl_status hl_image_cache_clear(const char *directory, hl_error *err);
 
 HL_END_DECLS
 

@@ -391,6 +391,8 @@ static uint32_t resolve(struct hl__tree *tree, struct walk *walk, const char *pa
     free(above);
     if (status != HL_OK || size > HL_IMAGE_NAME_MAX)
         return 0;
+    if (size == 0 || (size == 1 && *name == '.'))
+        return walk->directory;
     uint32_t entry = find_entry(tree, walk->directory, name, (uint32_t)size);
     if (!entry)
         return walk_name(tree, walk, name, size, NULL) == HL_OK ? walk->directory : 0;

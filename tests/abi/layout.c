@@ -172,6 +172,20 @@ static void print_prepare(void)
     FIELD(hl_prepare_options, timeout_ns);
     FIELD(hl_prepare_options, progress);
     FIELD(hl_prepare_options, progress_user);
+    FIELD(hl_prepare_options, cache_directory);
+    FIELD(hl_prepare_options, cache_size_max);
+    TYPE(hl_image_attributes);
+    FIELD(hl_image_attributes, size);
+    FIELD(hl_image_attributes, mode);
+    FIELD(hl_image_attributes, uid);
+    FIELD(hl_image_attributes, gid);
+    FIELD(hl_image_attributes, modified_ns);
+    FIELD(hl_image_attributes, modified_s);
+    TYPE(hl_image_cache_entry);
+    FIELD(hl_image_cache_entry, size);
+    FIELD(hl_image_cache_entry, path);
+    FIELD(hl_image_cache_entry, bytes);
+    FIELD(hl_image_cache_entry, used_s);
 }
 
 static void print_statuses(void)

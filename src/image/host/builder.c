@@ -23,7 +23,7 @@ struct node {
 
 struct hl_image_builder {
     hl_prepare_options options;
-    char *directory;
+    char *directory, *cache_directory;
     char **arguments, **environment;
     struct node *nodes;
     size_t count, room;
@@ -115,10 +115,18 @@ hl_status hl_image_builder_new(const hl_prepare_options *options, hl_image_build
     status = hl_image_builder_set_program(made, complete.arguments, complete.environment,
                                           complete.directory, err);
     if (status == HL_OK)
+        status = set_text(&made->cache_directory, complete.cache_directory, err);
+    made->options.cache_directory = made->cache_directory;
+    if (status == HL_OK)
         *builder = made;
     else
         hl_image_builder_free(made);
     return status;
+}
+
+const hl_prepare_options *hl__builder_options(const hl_image_builder *builder)
+{
+    return &builder->options;
 }
 
 static void node_free(struct node *node)
@@ -138,6 +146,7 @@ void hl_image_builder_free(hl_image_builder *builder)
     strings_free(builder->arguments);
     strings_free(builder->environment);
     free(builder->directory);
+    free(builder->cache_directory);
     free(builder);
 }
 
@@ -339,7 +348,7 @@ static hl_status send_nodes(const struct hl_image_builder *builder, struct hl__c
     return status;
 }
 
-static hl_status write_nodes(const struct hl_image_builder *builder, int output, hl_error *err)
+hl_status hl__builder_write(const hl_image_builder *builder, int output, hl_error *err)
 {
     struct hl__child child;
     hl_status status =
@@ -359,8 +368,8 @@ hl_status hl_image_builder_write(hl_image_builder *builder, const char *output, 
     struct hl__output made;
     hl_status status = check_arguments(builder, output, "", err);
     if (status == HL_OK)
-        status = hl__output_open(&made, output, err);
+        status = hl__output_open(&made, output, 0666, err);
     if (status != HL_OK)
         return status;
-    return hl__output_close(&made, write_nodes(builder, made.file, err), err);
+    return hl__output_close(&made, hl__builder_write(builder, made.file, err), err);
 }

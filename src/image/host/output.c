@@ -28,7 +28,7 @@ static bool name_temporary(struct hl__output *output)
     return false;
 }
 
-hl_status hl__output_open(struct hl__output *output, const char *path, hl_error *err)
+hl_status hl__output_open(struct hl__output *output, const char *path, unsigned mode, hl_error *err)
 {
     output->path = path;
     output->file = -1;
@@ -36,7 +36,7 @@ hl_status hl__output_open(struct hl__output *output, const char *path, hl_error 
     for (int i = 0; i < TRIES && output->file < 0 && errno == EEXIST; i++) {
         if (!name_temporary(output))
             break;
-        output->file = open(output->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        output->file = open(output->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     }
     if (output->file < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "open", "cannot make a file beside '%s'", path);
@@ -62,6 +62,24 @@ hl_status hl__output_close(struct hl__output *output, hl_status status, hl_error
     close(output->file);
     output->file = -1;
     return status;
+}
+
+void hl__output_discard(struct hl__output *output)
+{
+    unlink(output->temporary);
+    close(output->file);
+    output->file = -1;
+}
+
+hl_status hl__output_head(const char *path, struct hl_image_head *head, hl_error *err)
+{
+    int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool good = file >= 0 && pread(file, head, sizeof *head, 0) == (ssize_t)sizeof *head;
+    int error = file >= 0 ? EIO : errno;
+    if (file >= 0)
+        close(file);
+    return good ? HL_OK
+                : hl__error_os(err, HL_IMAGE_UNREADABLE, error, "open", "cannot read '%s'", path);
 }
 
 hl_status hl__output_check(int file, uint64_t size, hl_error *err)

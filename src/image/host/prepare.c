@@ -42,6 +42,8 @@ hl_status hl__prepare_options(hl_prepare_options *out, const hl_prepare_options 
         out->files_max = HL_PREPARE_FILES_DEFAULT;
     if (out->depth_max == 0)
         out->depth_max = HL_PREPARE_DEPTH_DEFAULT;
+    if (out->cache_size_max == 0)
+        out->cache_size_max = HL_PREPARE_CACHE_SIZE_DEFAULT;
     if (out->timeout_ns == 0)
         out->timeout_ns = HL_PREPARE_TIMEOUT_NS_DEFAULT;
     if (out->timeout_ns > INT64_MAX / 2)
@@ -68,8 +70,8 @@ static bool is_layout(int directory)
 
 hl_status hl__input_open(const char *path, struct hl__input *input, hl_error *err)
 {
-    input->path = path;
-    input->file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *input =
+        (struct hl__input){.path = path, .file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     if (input->file < 0 || fstat(input->file, &input->attributes) != 0) {
         hl_status status =
             hl__error_os(err, HL_IMAGE_UNREADABLE, errno, "open", "cannot read '%s'", path);
@@ -195,7 +197,7 @@ hl_status hl_prepare_file(const char *input, const char *output, const hl_prepar
         status = hl__error_set(err, HL_INVALID_ARGUMENT, NULL, "'%s' is a prepared image already",
                                input);
     if (status == HL_OK)
-        status = hl__output_open(&made, output, err);
+        status = hl__output_open(&made, output, 0666, err);
     if (status == HL_OK) {
         status = hl__prepare(&opened, made.file, &complete, err);
         status = hl__output_close(&made, status, err);

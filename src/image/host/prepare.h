@@ -26,4 +26,8 @@ hl_status hl__prepare_options(hl_prepare_options *out, const hl_prepare_options 
 hl_status hl__prepare(const struct hl__input *input, int output, const hl_prepare_options *options,
                       hl_error *err);
 
+/* A builder's options, complete, and its image into the empty file `output`. */
+const hl_prepare_options *hl__builder_options(const hl_image_builder *builder);
+hl_status hl__builder_write(const hl_image_builder *builder, int output, hl_error *err);
+
 #endif
