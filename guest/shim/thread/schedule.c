@@ -19,6 +19,7 @@ struct hl__thread *hl__thread;
 
 static struct hl__queue ready; /* without the current thread */
 static bool yielding;          /* the current thread goes behind the others */
+static bool ticked;            /* a tick came since the last choice */
 
 void hl__thread_ready(struct hl__thread *thread)
 {
@@ -39,6 +40,7 @@ void hl__schedule_tick(void)
     HL__MAILBOX->tick = 0;
     hl__hot.tick_ns =
         hl__hot.tick_period_ns ? hl__clock_monotonic_ns() + hl__hot.tick_period_ns : UINT64_MAX;
+    ticked = true;
     hl__schedule_yield();
 }
 
@@ -177,25 +179,30 @@ static void ask_for_ticks(void)
     if (hl__hot.tick_ns <= wanted + SLICE_NS / 8 && (hl__hot.tick_period_ns || !period))
         return;
     hl__hot.tick_ns = wanted;
-    hl__hot.tick_period_ns = period || input ? SLICE_NS : 0;
+    /* One that comes while the shim is being left is not noticed: another must follow. */
+    hl__hot.tick_period_ns = SLICE_NS;
     hl__host_timer(wanted > now ? wanted - now : 0, hl__hot.tick_period_ns);
 }
 
+/* After a tick: no more of them if nobody waits for his turn, until the next timer. Not earlier, as
+ * threads that wait for each other in turn would ask for ticks and stop them at each switch. */
 static void stop_ticks(void)
 {
-    if (!hl__hot.tick_period_ns || ready.first || hl__stream_input_wanted() ||
-        hl__timer_next() != UINT64_MAX)
+    uint64_t next = hl__timer_next(), now;
+
+    if (!hl__hot.tick_period_ns || ready.first || hl__stream_input_wanted())
         return;
-    hl__host_timer(UINT64_MAX, 0);
-    hl__hot.tick_period_ns = 0;
-    hl__hot.tick_ns = UINT64_MAX;
+    now = hl__clock_monotonic_ns();
+    if (next <= now + SLICE_NS)
+        return;
+    hl__hot.tick_ns = next;
+    hl__hot.tick_period_ns = next == UINT64_MAX ? 0 : SLICE_NS;
+    hl__host_timer(next == UINT64_MAX ? UINT64_MAX : next - now, hl__hot.tick_period_ns);
 }
 
 void hl__schedule(void)
 {
-    bool ticked = HL__MAILBOX->tick;
-
-    if (ticked)
+    if (HL__MAILBOX->tick)
         hl__schedule_tick();
     do {
         hl__hot.attention = false;
@@ -207,9 +214,8 @@ void hl__schedule(void)
             hl__signal_deliver(&hl__hot.syscall, false);
     } while (hl__thread->state != HL__THREAD_READY);
     hl__hot.attention = false;
-    /* Not before a tick came for nothing: threads that wait for each other in turn would ask for ticks
-     * and stop them at each switch. */
-    if (ticked && hl__hot.tick_period_ns)
+    if (ticked)
         stop_ticks();
+    ticked = false;
     ask_for_ticks();
 }

@@ -132,9 +132,10 @@ static void fifos(void)
     SHOW(open(path, O_WRONLY | O_NONBLOCK));
     pthread_create(&thread, NULL, open_fifo, path);
     fd = open(path, O_WRONLY);
-    SHOW(write(fd, "through it", 10));
+    ssize_t written = write(fd, "through it", 10);
     close(fd);
     pthread_join(thread, NULL);
+    printf("written to it: %zd\n", written);
     SHOW(unlink(path));
 }
 
