@@ -186,6 +186,7 @@ hl_status hl_program_from_image(hl_image *image, const char *path,
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_program_from_image",
                              image ? "hl_program_options.root is another image"
                                    : "`image` is NULL: map one with hl_image_map()");
+    known.size = sizeof known; /* without options it is 0 */
     known.root = image;
     return program_new(&(struct origin){.path = path, .in_image = true}, &known, program, err);
 }

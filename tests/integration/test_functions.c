@@ -317,6 +317,25 @@ static void snapshots_are_taken_while_it_reads(void **state)
     }
 }
 
+/* A thread that reads waits for the one that replies; the others run, also after a restore. */
+static void threads_read_and_reply(void **state)
+{
+    hl_snapshot *snapshot;
+    (void)state;
+    hl_sandbox *sandbox = start("lines_threads.glibc", NULL, NULL);
+    assert_status(HL_OK, hl_sandbox_snapshot(sandbox, &snapshot, &fixture_error));
+    for (int i = 0; i < 6; i++) {
+        hl_value reply = fixture_call(sandbox, "anything", NO_ARGUMENTS);
+        assert_int_equal(reply.as.list.items[0].as.i32, 0);
+        assert_true(reply.as.list.items[1].as.boolean);
+        hl_value_free(&reply);
+        if (i % 3 == 2)
+            assert_status(HL_OK, hl_sandbox_restore(sandbox, snapshot, &fixture_error));
+    }
+    hl_sandbox_free(sandbox);
+    hl_snapshot_free(snapshot);
+}
+
 static void a_deadline_poisons_it(void **state)
 {
     hl_snapshot *snapshot;
@@ -342,6 +361,7 @@ int main(void)
         cmocka_unit_test(host_functions_are_called),
         cmocka_unit_test(functions_are_declared),
         cmocka_unit_test(snapshots_are_taken_while_it_reads),
+        cmocka_unit_test(threads_read_and_reply),
         cmocka_unit_test(a_deadline_poisons_it),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
