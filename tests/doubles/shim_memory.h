@@ -207,6 +207,7 @@ static struct fake_file *fake_image_file(unsigned descriptor, uint64_t first, ui
     for (uint64_t i = 0; i < count; i++)
         file->pages[i] = (struct hl__file_page){HL__PAGE_IMAGE, (first + i) * HL_ABI_PAGE_SIZE};
     inode->size = count * HL_ABI_PAGE_SIZE;
+    inode->image = (uint32_t)first + 2; /* no inode of a real image: there is none */
     fake_open[descriptor] = (struct hl__file){.references = 1, .flags = flags, .inode = inode};
     return file;
 }

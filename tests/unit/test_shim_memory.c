@@ -315,6 +315,24 @@ static void private_pages_are_copied_when_they_are_written(void **state)
     check_books();
 }
 
+/* Of a file that is written, only the page that was touched is copied. */
+static void pages_that_are_not_written_show_the_file(void **state)
+{
+    struct fake_file *file;
+    uint64_t at;
+
+    (void)state;
+    file = fake_image_file(FILE_RW, 10, 8, O_RDWR);
+    at = (uint64_t)map_fd(FILE_RW, 0, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+    *(uint8_t *)hl__page_bytes(hl__inode_page_own(&file->inode, 3)) = 98;
+    put_byte(at + 3 * 4096 + 1, 7);
+    *(uint8_t *)hl__page_bytes(hl__inode_page_own(&file->inode, 3)) = 97;
+    *(uint8_t *)hl__page_bytes(hl__inode_page_own(&file->inode, 4)) = 96;
+    assert_int_equal(byte_at(at + 3 * 4096), 98);
+    assert_int_equal(byte_at(at + 4 * 4096), 96);
+    check_books();
+}
+
 static void copies_keep_their_content_through_changes_of_rights(void **state)
 {
     uint64_t at, moved;
@@ -962,6 +980,7 @@ int main(void)
         TEST(stacks_keep_their_gap),
         TEST(files_are_shown_where_they_lie),
         TEST(private_pages_are_copied_when_they_are_written),
+        TEST(pages_that_are_not_written_show_the_file),
         TEST(copies_keep_their_content_through_changes_of_rights),
         TEST(shared_mappings_write_the_file),
         TEST(rights_of_shared_mappings_follow_the_file),

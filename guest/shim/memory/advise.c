@@ -133,7 +133,7 @@ int64_t hl__memory_populate(uint64_t start, uint64_t end, bool write)
         uint64_t to = vma->end < end ? vma->end : end;
 
         if (!(vma->flags & HL__VMA_RIGHTS) || (write && !(vma->flags & HL_ABI_RIGHT_WRITE)))
-            return -EFAULT;
+            return -EINVAL;
         failure = populate_piece(vma, from, to, write || !vma->inode);
     }
     return failure;

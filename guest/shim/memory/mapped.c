@@ -146,11 +146,18 @@ static int64_t borrow_around(const struct hl__vma *vma, uint64_t page)
     return hl__memory_borrow_later(vma, start, end);
 }
 
+/* A page that is not written yet shows what is written to its file later. Files of the image are hardly
+ * ever written, so that copies of theirs may come ahead. */
+static bool copies_ahead(const struct hl__vma *vma)
+{
+    return vma->inode->image && !vma->inode->changed_here;
+}
+
 /* Data of a library up to some size is copied whole: whoever maps it is about to relocate it. */
 static bool copied_whole(const struct hl__vma *vma)
 {
     return (vma->flags & HL_ABI_RIGHT_WRITE) && !(vma->flags & HL__VMA_SHARED) &&
-           vma->end - vma->start <= COPY_AHEAD_SIZE;
+           vma->end - vma->start <= COPY_AHEAD_SIZE && copies_ahead(vma);
 }
 
 /* Another part of the file that has a fault: shown with it if it is new. False: too much by now. */
@@ -188,9 +195,11 @@ static void borrow_neighbours(const struct hl__vma *vma)
 
 static int64_t copy_around(const struct hl__vma *vma, uint64_t page)
 {
-    struct hl__fault_window window = hl__memory_window(vma, page);
+    struct hl__fault_window window = {page, page + HL_ABI_PAGE_SIZE, false};
     uint64_t end = hl__memory_file_end(vma);
 
+    if (copies_ahead(vma))
+        window = hl__memory_window(vma, page);
     if (copied_whole(vma))
         window.start = vma->start, window.end = end;
     return hl__memory_copy_later(vma, window.start, lower(window.end, end));

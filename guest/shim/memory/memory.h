@@ -165,7 +165,7 @@ uint64_t hl__memory_hole_end(uint64_t address);
 /* Up to where, below `limit`, pages may be mapped ahead behind `address`. */
 uint64_t hl__memory_ahead_limit(uint64_t address, uint64_t limit);
 
-/* advise.c: brings in all of a range that is mapped. 0, -EFAULT where rights lack or a file ends, or
+/* advise.c: brings in all of a range that is mapped. 0, -EINVAL where rights lack, -EFAULT where a file ends, or
  * -ENOMEM. */
 int64_t hl__memory_populate(uint64_t start, uint64_t end, bool write);
 

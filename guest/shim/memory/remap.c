@@ -181,7 +181,7 @@ HL__SYSCALL(mremap)
     if (arg[1] > HL_ABI_USER_END || !hl__memory_range_valid(request.from, request.old_size))
         return -EFAULT;
     if (arg[2] > HL_ABI_USER_END)
-        return -ENOMEM;
+        return -EINVAL;
     if (request.flags & MREMAP_FIXED &&
         ((request.to & HL__PAGE_MASK) || !hl__memory_range_valid(request.to, request.new_size) ||
          (request.to < request.from + request.old_size &&
