@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* So many unmappings take effect at once: a program that makes no more sees just what Linux does. */
-#define UNMAPS_AT_ONCE 64u
+#define UNMAPS_AT_ONCE 16384u
 #define RETIRE_SIZE_MAX (64ull << 10)
 #define LOW_START 0x40000000ull /* where MAP_32BIT looks */
 #define LOW_END 0x80000000ull
