@@ -1,13 +1,33 @@
 """`hyperlight run --root`: programs with the files of an image."""
+import shutil
+
 import pytest
 from conftest import message
 from guests import HELLO
 
+ARGUMENTS = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    char directory[100], content[100] = "";
+    FILE *file = fopen("/file", "r");
+    if (!file || !fgets(content, sizeof content, file) || !getcwd(directory, sizeof directory))
+        return 1;
+    printf("%s %s", directory, content);
+    for (int i = 0; i < argc; i++)
+        printf(" %s", argv[i]);
+    return 7;
+}
+"""
+
 
 @pytest.fixture(scope="module")
-def image(tool, tmp_path_factory):
+def image(tool, tmp_path_factory, compile_guest):
     folder = tmp_path_factory.mktemp("root")
-    (folder / "tree").mkdir()
+    (folder / "tree/bin").mkdir(parents=True)
+    shutil.copy(compile_guest(ARGUMENTS), folder / "tree/bin/tell")
     (folder / "tree" / "file").write_text("content")
     path = folder / "image"
     result = tool("image", "create", "-o", path, folder / "tree")
@@ -20,6 +40,18 @@ def test_a_program_of_this_machine_with_an_image(tool, image, compile_guest):
     result = tool("run", "--root", image, "--host-program", compile_guest(HELLO))
     assert (result.returncode, result.stderr) == (plain.returncode, b"")
     assert result.stdout == plain.stdout and plain.stdout
+
+
+@pytest.mark.parametrize("program", ["tell", "/bin/tell"])
+def test_a_program_of_the_image(tool, image, program):
+    result = tool("run", "--root", image, program, "a", "b")
+    assert (result.returncode, result.stderr) == (7, b"")
+    assert result.stdout.decode() == f"/ content {program} a b"
+
+
+def test_the_working_directory(tool, image):
+    result = tool("run", "--root", image, "--directory", "/bin", "tell")
+    assert (result.returncode, result.stdout) == (7, b"/bin content tell")
 
 
 def test_an_image_that_is_writable_for_others(tool, image, compile_guest):
