@@ -161,9 +161,14 @@ def normalised(case, text):
     return b"\n".join(sorted(text.split(b"\n"))) if case.unordered else text
 
 
+def printable(text):
+    """Text without control characters, for a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text.decode(errors="backslashreplace"))
+
+
 def difference(name, native, vm, limit=14):
     """The first lines that differ."""
-    lines = [text.decode(errors="backslashreplace").splitlines(keepends=False) for text in (native, vm)]
+    lines = [printable(text).splitlines(keepends=False) for text in (native, vm)]
     if lines[0] == lines[1]:
         return f"  {name}: differs in line ends: {len(native)} and {len(vm)} bytes"
     changed = [line for line in difflib.unified_diff(lines[0][:3000], lines[1][:3000], "native", "VM", lineterm="", n=1)]

@@ -79,7 +79,7 @@ def main(load=True):
                 print(f"known {case.name}: {known[case.name]}", flush=True)
             elif problem:
                 counts["failed"] += 1
-                print(f"FAILED {case.name} ({seconds:.1f} s)\n{problem}", flush=True)
+                print(f"FAILED {case.name} ({seconds:.1f} s)\n{problem}".encode(errors="replace").decode(), flush=True)
             elif case.name in known and not arguments.native:
                 counts["failed"] += 1
                 print(f"FAILED {case.name}: passes, but known.txt says that it fails: remove the line", flush=True)

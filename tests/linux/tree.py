@@ -131,7 +131,7 @@ class Tree:
         for path, source in sorted(sources.items()):
             self._copy(source, self._place(path))
         etc = {"passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:User:/home:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
-               "group": "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n", "hosts": "127.0.0.1 localhost\n", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
+               "group": "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n", "hosts": "127.0.0.1 localhost\n", "hostname": "hyperlight\n", "resolv.conf": "", "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n"}
         for name, text in etc.items():
             (self.folder / "etc" / name).write_text(text)
         for path, content in made.items():

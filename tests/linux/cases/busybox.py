@@ -18,7 +18,7 @@ APPLETS = {
     "md5sum": "/data/random.bin /data/empty", "mkdir": "-p /tmp/a/b", "mkfifo": "/tmp/f", "mknod": "/tmp/n p", "mkpasswd": "-m sha512 -S abcdefgh secret", "mktemp": "/none/XXXXXX",
     "more": "/data/old.txt", "mv": "/data/none /tmp/x", "nl": "/data/old.txt", "nproc": "", "od": "-t x2 /data/small.bin", "paste": "/data/left.txt /data/right.txt",
     "patch": "--help", "printf": "'%s %05d %x %b\\n' a 42 255 'x\\ny'", "pwd": "", "readlink": "/data/tree/link", "realpath": "/data/tree/folder-link/../a", "rev": "/data/old.txt",
-    "rm": "-rf /tmp/none", "rmdir": "/data/tree", "run-parts": "--test /data/none", "sed": "-n 's/alpha/[&]/gp;$=' /data/words.txt", "seq": "-w 1 7 50",
+    "rm": "-rf /tmp/none", "rmdir": "/data/none", "run-parts": "--test /data/none", "sed": "-n 's/alpha/[&]/gp;$=' /data/words.txt", "seq": "-w 1 7 50",
     "sha1sum": "/data/random.bin", "sha256sum": "/data/random.bin /data/small.bin", "sha3sum": "/data/random.bin", "sha512sum": "/data/random.bin", "shuf": "-e one",
     "sleep": "0.02", "sort": "-k2 -r /data/words.txt", "stat": "-c '%n %s %a %F %h' /data/old.txt /data/tree/link /data/tree/a/one", "strings": "-n 6 /usr/bin/true",
     "sync": "", "tac": "/data/old.txt", "tail": "-n 4 /data/big.txt", "tar": "-tvf /data/archive.tar", "tee": "/tmp/one", "test": "-d /data", "touch": "/tmp/new",

@@ -48,7 +48,7 @@ add("find.newer", "find /data /etc -newermt 2020-01-01 -name '*.txt'", unordered
 add("find.newer-file", "find /data -newer /data/old.txt", silent=True)
 add("find.perm", "find /data/tree -perm /4000 -o -perm 600", unordered=True)
 add("find.empty", "find /data -empty", unordered=True)
-add("find.regex", "find /data -regextype posix-extended -regex '.*/file-0(1|2)[0-9]+-x{3}' -print0", unordered=False)
+add("find.regex", "find /data -regextype posix-extended -regex '.*/file-0(1|2)[0-9]+-x{3}' -print", unordered=True)
 add("find.depth", "find /data/tree -depth -maxdepth 2 -mindepth 1", unordered=True)
 add("find.printf", "find /data/tree -printf '%y %m %n %s %d %f %h %P %TY\\n'", unordered=True)
 add("find.links", "find -L /data/tree -type f -links 2", unordered=True)
