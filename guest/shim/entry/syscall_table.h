@@ -15,12 +15,14 @@
 #include "file/syscalls.h"
 #include "io/syscalls.h"
 #include "memory/syscalls.h"
+#include "program/syscalls.h"
 #include "thread/syscalls.h"
 
 #define HL__SYSCALLS(DONE, PARTIAL, REFUSED)                                                       \
     HL__SYSCALLS_FILE(DONE, PARTIAL, REFUSED)                                                      \
     HL__SYSCALLS_IO(DONE, PARTIAL, REFUSED)                                                        \
     HL__SYSCALLS_MEMORY(DONE, PARTIAL, REFUSED)                                                    \
+    HL__SYSCALLS_PROGRAM(DONE, PARTIAL, REFUSED)                                                   \
     HL__SYSCALLS_THREAD(DONE, PARTIAL, REFUSED)
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "entry/state.h"
+#include "file/credentials.h"
 #include "file/file.h"
 #include "file/proc.h"
 #include "host/edits.h"
@@ -247,10 +248,10 @@ static uint32_t make_aux(const struct hl__program *program, struct aux_entry *au
         {AT_BASE, program->interpreter ? program->interpreter_shift : 0},
         {AT_FLAGS, 0},
         {AT_ENTRY, plan->entry + program->shift},
-        {AT_UID, 0},
-        {AT_EUID, 0},
-        {AT_GID, 0},
-        {AT_EGID, 0},
+        {AT_UID, hl__credentials.user.real},
+        {AT_EUID, hl__credentials.user.effective},
+        {AT_GID, hl__credentials.group.real},
+        {AT_EGID, hl__credentials.group.effective},
         {AT_SECURE, 0},
         {AT_CLKTCK, 100},
         {AT_RANDOM, texts->random},

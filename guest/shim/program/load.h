@@ -24,6 +24,8 @@ struct hl__strings {
 
 /* Adds a string at the end. 0 or -ENOMEM, -E2BIG. */
 int64_t hl__strings_add(struct hl__strings *strings, const char *string);
+/* The same from the program's memory; -EFAULT, too. */
+int64_t hl__strings_add_user(struct hl__strings *strings, uint64_t address);
 void hl__strings_free(struct hl__strings *strings);
 
 struct hl__program {

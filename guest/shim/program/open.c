@@ -2,6 +2,7 @@
  * interpreter that a dynamically linked program names. */
 #include "base/linux.h"
 #include "base/text.h"
+#include "entry/access.h"
 #include "file/file.h"
 #include "file/image.h"
 #include "memory/heap.h"
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define SCRIPT_LINE_MAX 256u
+#define STRING_SIZE_MAX (128u << 10) /* one argument, as in Linux */
 
 struct opening {
     struct hl__program *program;
@@ -68,6 +70,23 @@ int64_t hl__strings_add(struct hl__strings *strings, const char *string)
         return failure;
     memcpy(strings->bytes + strings->size, string, size);
     strings->size += size;
+    return 0;
+}
+
+int64_t hl__strings_add_user(struct hl__strings *strings, uint64_t address)
+{
+    uint64_t room = HL__STRINGS_SIZE_MAX - strings->size;
+    int64_t size;
+
+    if (room > STRING_SIZE_MAX)
+        room = STRING_SIZE_MAX;
+    size = strings_grow(strings, room);
+    if (size < 0)
+        return size;
+    size = hl__user_string(strings->bytes + strings->size, address, room);
+    if (size < 0)
+        return size == -ENAMETOOLONG ? -E2BIG : size;
+    strings->size += (uint64_t)size + 1;
     return 0;
 }
 
@@ -170,8 +189,8 @@ static int64_t open_script(const struct opening *opening, char *path)
     char line[SCRIPT_LINE_MAX + 1] = {0}, *interpreter, *argument;
     int64_t failure;
 
-    if (!hl__root_image.size || hl__inode_read(program->file, line, SCRIPT_LINE_MAX, 0) < 2 || line[0] != '#' ||
-        line[1] != '!')
+    if (!hl__root_image.size || hl__inode_read(program->file, line, SCRIPT_LINE_MAX, 0) < 2 ||
+        line[0] != '#' || line[1] != '!')
         return 0;
     if (!script_split(line + 2, &interpreter, &argument))
         return fail(opening, -ENOEXEC, HL_ABI_REFUSAL_INVALID, ": a script without an interpreter",

@@ -30,8 +30,6 @@
 
 static uint32_t state_size = FX_SIZE; /* of the vector state, in the order of XSAVE */
 
-extern const char hl__clean_vector_state[];
-
 void hl__vector_state_init(void)
 {
     enum { OSXSAVE = 1 << 27, XSAVE_LEAF = 0xd };

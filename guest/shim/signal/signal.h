@@ -81,6 +81,7 @@ uint64_t hl__vector_state_size(void);
 /* Saves and loads the vector registers; `area` is hl__vector_state_size() bytes, 64-byte aligned. */
 void hl__vector_state_save(uint8_t *area);
 void hl__vector_state_load(const uint8_t *area);
+extern const uint8_t hl__clean_vector_state[]; /* entry.S: every register in its initial state */
 /* Makes the program continue in its handler. False if the frame does not fit on its stack. */
 bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action,
                     const struct linux_siginfo *info, const struct hl_abi_fault *fault);

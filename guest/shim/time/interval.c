@@ -307,18 +307,30 @@ HL__SYSCALL(timer_getoverrun)
     return interval ? (int64_t)interval->overruns : -EINVAL;
 }
 
-HL__SYSCALL(timer_delete)
+static void interval_delete(struct hl__interval **at)
 {
-    struct hl__interval **at = &hl__process()->intervals, *interval;
+    struct hl__interval *interval = *at;
 
-    while (*at && (*at)->id != (int32_t)arg[0])
-        at = &(*at)->next;
-    interval = *at;
-    if (!interval)
-        return -EINVAL;
     *at = interval->next;
     hl__timer_cancel(&interval->timer);
     hl__heap_free(interval, sizeof *interval);
     interval_count--;
+}
+
+HL__SYSCALL(timer_delete)
+{
+    struct hl__interval **at = &hl__process()->intervals;
+
+    while (*at && (*at)->id != (int32_t)arg[0])
+        at = &(*at)->next;
+    if (!*at)
+        return -EINVAL;
+    interval_delete(at);
     return 0;
+}
+
+void hl__intervals_delete(void)
+{
+    while (hl__process()->intervals)
+        interval_delete(&hl__process()->intervals);
 }

@@ -1,0 +1,124 @@
+/* execve: another program takes the place of the one that runs. */
+#include "base/linux.h"
+#include "base/machine.h"
+#include "entry/access.h"
+#include "entry/state.h"
+#include "entry/syscall.h"
+#include "file/file.h"
+#include "host/edits.h"
+#include "host/host.h"
+#include "memory/memory.h"
+#include "program/load.h"
+#include "thread/thread.h"
+
+#include <string.h>
+
+static struct hl__program next; /* only one is on its way */
+
+/* The strings of a NULL-terminated array of pointers; counts them. */
+static int64_t take_array(uint64_t array, uint32_t *count)
+{
+    for (uint64_t address; array; array += sizeof address, (*count)++) {
+        int64_t failure = hl__user_read(&address, array, sizeof address);
+
+        if (failure < 0 || !address)
+            return failure;
+        failure = hl__strings_add_user(&next.strings, address);
+        if (failure < 0)
+            return failure;
+    }
+    return 0;
+}
+
+/* Everything that can fail without harm. */
+static int64_t prepare(const uint64_t *arg)
+{
+    static char path[HL__ELF_PATH_MAX], text[HL_ABI_REFUSAL_TEXT_MAX];
+    enum hl_abi_refusal refusal;
+    int64_t failure = hl__user_string(path, arg[0], sizeof path);
+
+    if (failure >= 0)
+        failure = take_array(arg[1], &next.strings.argument_count);
+    if (failure >= 0 && !next.strings.argument_count) {
+        failure = hl__strings_add(&next.strings, ""); /* as Linux does */
+        next.strings.argument_count = 1;
+    }
+    if (failure >= 0)
+        failure = take_array(arg[2], &next.strings.environment_count);
+    return failure < 0 ? failure : hl__program_open(&next, path, &refusal, text);
+}
+
+static void empty_address_space(void)
+{
+    struct hl__memory *memory = &hl__memory;
+
+    hl__memory_drop_ahead(0, HL_ABI_USER_END);
+    while (memory->vmas.count) {
+        const struct hl__vma *last = &memory->vmas.items[memory->vmas.count - 1];
+
+        if (hl__memory_unmap(memory->vmas.items[0].start, last->end) < 0)
+            hl__host_refuse(HL_ABI_REFUSAL_MEMORY,
+                            "out of memory: a program could not be replaced");
+    }
+    hl__memory_drop_retired(0, HL_ABI_USER_END);
+    hl__edits_send();
+    memory->break_ahead = memory->map_ahead = (struct hl__lookahead){0};
+    memory->fault_next = 0;
+}
+
+static void close_on_exec(void)
+{
+    struct hl__descriptors *descriptors = hl__process()->descriptors;
+
+    for (uint32_t i = 0; i < descriptors->capacity; i++)
+        if (descriptors->items[i].file && descriptors->items[i].close_on_exec)
+            hl__descriptor_close(i);
+}
+
+/* Handlers were the old program's; what it ignored stays ignored, what it blocked stays blocked. */
+static void reset_signals(void)
+{
+    struct linux_sigaction *actions = hl__process()->signals.actions;
+
+    for (int i = 1; i <= SIGNAL_COUNT; i++)
+        actions[i] = (struct linux_sigaction){.handler = actions[i].handler == 1 ? 1 : 0};
+    hl__thread->signals.stack = (struct linux_stack){.flags = SS_DISABLE};
+}
+
+static void reset_thread(void)
+{
+    const char *name = next.path;
+    uint64_t size = 0;
+
+    for (const char *at = next.path; *at; at++)
+        if (*at == '/')
+            name = at + 1;
+    memset(hl__thread->name, 0, sizeof hl__thread->name);
+    while (name[size] && size + 1 < sizeof hl__thread->name)
+        size++;
+    memcpy(hl__thread->name, name, size);
+    hl__thread->clear_id_address = 0;
+    hl__thread->robust_list = 0;
+    hl__wrfsbase(0);
+    hl__wrgsbase(0);
+    hl__vector_state_load(hl__clean_vector_state);
+}
+
+HL__SYSCALL(execve)
+{
+    int64_t failure;
+
+    if (hl__process()->thread_count > 1)
+        return -EAGAIN;
+    failure = prepare(arg);
+    if (!failure) {
+        hl__intervals_delete();
+        empty_address_space();
+        close_on_exec();
+        reset_signals();
+        hl__program_load(&next, &hl__hot.syscall);
+        reset_thread();
+    }
+    hl__program_close(&next);
+    return failure;
+}
