@@ -33,7 +33,9 @@ static int print_help(void)
         "      --timeout TIME     most time it may take (default 10m)\n"
         "  -h, --help             print this help\n"
         "\n"
-        "SIZE: bytes, or with K, M, G. TIME: seconds, or with ms, s, m, h.\n",
+        "SIZE: bytes, or with K, M, G. TIME: seconds, or with ms, s, m, h.\n"
+        "\n"
+        "Exit status: 0; 1 if it failed; 2 after wrong usage.\n",
         HL_PREPARE_FILES_DEFAULT, HL_PREPARE_DEPTH_DEFAULT);
     return report_finish(STATUS_OK, STATUS_USAGE);
 }

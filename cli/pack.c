@@ -24,7 +24,9 @@ static int print_help(void)
         "  -o, --output IMAGE  file to make\n"
         "      --preset NAME   add what a language needs: python (the standard library) or node\n"
         "  -v, --verbose       print each file with its size\n"
-        "  -h, --help          print this help\n");
+        "  -h, --help          print this help\n"
+        "\n"
+        "Exit status: 0; 1 if it failed; 2 after wrong usage.\n");
     return report_finish(STATUS_OK, STATUS_USAGE);
 }
 

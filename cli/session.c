@@ -1,6 +1,9 @@
 /* One sandbox of the tool: made from its options, its failures and counters told to the user. */
 #include "cli.h"
 
+#ifdef HL_TOOL_IMAGES
+#include <hyperlight/prepare.h>
+#endif
 #include <inttypes.h>
 
 static hl_status open_context(struct session *session, const struct limits *limits, hl_error *err)
@@ -16,8 +19,13 @@ static hl_status open_context(struct session *session, const struct limits *limi
 
 static hl_status open_root(struct session *session, const struct limits *limits, hl_error *err)
 {
-    return limits->root ? hl_image_map(session->context, limits->root, NULL, &session->root, err)
-                        : HL_OK;
+    if (!limits->root)
+        return HL_OK;
+#ifdef HL_TOOL_IMAGES
+    return hl_image_open(session->context, limits->root, NULL, &session->root, err);
+#else
+    return hl_image_map(session->context, limits->root, NULL, &session->root, err);
+#endif
 }
 
 static hl_status open_program(struct session *session, const struct limits *limits,

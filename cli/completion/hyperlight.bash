@@ -63,6 +63,19 @@ _hyperlight_program()
     fi
 }
 
+_hyperlight_image()
+{
+    if ((COMP_CWORD == 2)); then
+        _hyperlight_words 'create list show cache --help' "$2"
+    elif [[ ${COMP_WORDS[2]} == cache ]]; then
+        _hyperlight_words 'list clear' "$2"
+    elif [[ $2 == -* ]]; then
+        _hyperlight_words '--output --size-limit --files-limit --depth-limit --timeout --help' "$2"
+    else
+        _hyperlight_option_value "$1" "$2" || _hyperlight_files "$2"
+    fi
+}
+
 _hyperlight()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]}
@@ -73,7 +86,7 @@ _hyperlight()
         previous=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        _hyperlight_words 'run call doctor selftest help --help --version' "$current"
+        _hyperlight_words 'run call image pack doctor selftest help --help --version' "$current"
         return
     fi
     case $verb in
@@ -87,12 +100,25 @@ _hyperlight()
                 _hyperlight_program "$_hyperlight_limits --list" none "$current"
             fi
             ;;
+        image) _hyperlight_image "$previous" "$current" ;;
+        pack)
+            case $previous in
+                --preset) _hyperlight_words 'python node' "$current" ;;
+                *)
+                    if [[ $current == -* ]]; then
+                        _hyperlight_words '--output --preset --verbose --help' "$current"
+                    else
+                        _hyperlight_files "$current"
+                    fi
+                    ;;
+            esac
+            ;;
         doctor) _hyperlight_words '--json --help' "$current" ;;
         selftest)
             _hyperlight_option_value "$previous" "$current" ||
                 _hyperlight_words '--driver --json --help' "$current"
             ;;
-        help) _hyperlight_words 'run call doctor selftest' "$current" ;;
+        help) _hyperlight_words 'run call image pack doctor selftest' "$current" ;;
     esac
 }
 

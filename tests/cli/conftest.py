@@ -7,12 +7,17 @@ import os
 import pathlib
 import shlex
 import subprocess
+import tempfile
 
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HL_BUILD", REPOSITORY / "build")).resolve()
 COMPILERS = {"glibc": "gcc", "musl": "musl-gcc"}
+
+# Images that are made on the way are the tests' own.
+CACHE = tempfile.TemporaryDirectory(prefix="hl-cache-")
+os.environ["HL_CACHE_DIR"] = CACHE.name
 
 # No test waits longer than this for the tool: a hang is a failure.
 PATIENCE_S = 60

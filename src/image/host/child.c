@@ -170,9 +170,12 @@ static hl_status send_job(struct hl__child *child, uint32_t kind, hl_error *err)
     }
     struct iovec parts[] = {{&job, sizeof job}, {texts, used}};
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
-    if (sendmsg(child->control, &header, MSG_NOSIGNAL) != (ssize_t)(sizeof job + used))
-        return start_failed(err, errno, "sendmsg");
-    return HL_OK;
+    ssize_t sent = sendmsg(child->control, &header, MSG_NOSIGNAL);
+    /* Why a helper is gone already, its end tells. */
+    if (sent == (ssize_t)(sizeof job + used) ||
+        (sent < 0 && (errno == EPIPE || errno == ECONNRESET)))
+        return HL_OK;
+    return start_failed(err, errno, "sendmsg");
 }
 
 static void close_pair(int pair[2])

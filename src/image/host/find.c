@@ -19,12 +19,19 @@ static bool is_program(const char *path)
     return access(path, X_OK) == 0;
 }
 
-/* Beside the file that this code was loaded from: the library, or a program that has it inside. */
-static bool find_beside(char path[PATH_MAX])
+/* The file that this code was loaded from: the library, or a program that has it inside. */
+static bool find_self(char file[PATH_MAX])
 {
     Dl_info here;
+    if (dladdr((const void *)places, &here) && here.dli_fname && realpath(here.dli_fname, file))
+        return true;
+    return realpath("/proc/self/exe", file) != NULL;
+}
+
+static bool find_beside(char path[PATH_MAX])
+{
     char file[PATH_MAX];
-    if (!dladdr((const void *)places, &here) || !here.dli_fname || !realpath(here.dli_fname, file))
+    if (!find_self(file))
         return false;
     char *slash = strrchr(file, '/');
     if (!slash)
