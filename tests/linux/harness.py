@@ -5,6 +5,7 @@ import difflib
 import inspect
 import os
 import pathlib
+import re
 import resource
 import shlex
 import shutil
@@ -142,7 +143,10 @@ def run_in_vm(case):
     command = [TOOL, "run", "--root", image, "--memory", case.memory]
     for name, value in case.environment.items():
         command += ["--env", f"{name}={value}"]
-    return run(case, [*command, *case.command])
+    outcome = run(case, [*command, *case.command])
+    # The tool says on stderr which signal a program died of, as a shell would: its own line, not the program's.
+    outcome.stderr = re.sub(rb"(?m)^hyperlight: '[^\n]*' was killed by signal [^\n]*\n\Z", b"", outcome.stderr)
+    return outcome
 
 
 def run(case, command, **options):
