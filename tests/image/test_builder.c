@@ -1,7 +1,7 @@
 /*
  * Images from memory, the cache, and a helper that fails in all the ways that it can.
  *
- * test-libraries: hyperlight_image_static
+ * test-libraries: hyperlight_image_static hl_confinement
  */
 #define _GNU_SOURCE
 #include "context/context.h"
@@ -167,9 +167,45 @@ static void test_options(void **state)
     assert_int_equal(hl_prepare_file("x", NULL, NULL, NULL), HL_INVALID_ARGUMENT);
 }
 
+/* What the system says of the only child of this process. */
+static void read_child(const char *file, char text[8192])
+{
+    char path[64];
+    int child = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)gettid());
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    assert_int_equal(fscanf(stream, "%d", &child), 1);
+    fclose(stream);
+    snprintf(path, sizeof path, "/proc/%d/%s", child, file);
+    stream = fopen(path, "r");
+    assert_non_null(stream);
+    text[fread(text, 1, 8191, stream)] = '\0';
+    fclose(stream);
+}
+
+static void check_confined(void)
+{
+    char text[8192];
+    read_child("status", text);
+    assert_non_null(strstr(text, "NoNewPrivs:\t1"));
+#ifndef HL_UNCONFINED
+    assert_non_null(strstr(text, "Seccomp:\t2"));
+    read_child("limits", text);
+    assert_null(strstr(text, "Max address space         unlimited"));
+#endif
+    read_child("limits", text);
+    assert_null(strstr(text, "Max cpu time              unlimited"));
+    assert_null(strstr(text, "Max file size             unlimited"));
+    assert_non_null(strstr(text, "Max core file size        0  "));
+    assert_non_null(strstr(text, "Max open files            7  "));
+}
+
+/* It is told while the helper works: this is the place to look at that. */
 static bool stop(const hl_prepare_progress *progress, void *user)
 {
     assert_true(progress->files > 0);
+    check_confined();
     ++*(int *)user;
     return false;
 }
@@ -184,7 +220,7 @@ static void test_progress_stops(void **state)
     char name[32];
     (void)state;
     check(hl_image_builder_new(&options, &builder, &err), &err);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 100000; i++) {
         snprintf(name, sizeof name, "%d", i);
         add_text(builder, name, name);
     }
@@ -241,7 +277,7 @@ static void test_helper_is_alone(void **state)
         "#!/bin/sh\n"
         "set -- $(echo /proc/$$/fd/*)\n"
         "exec 9>&-\n"
-        "{ for f; do echo ${f##*/}; done; env; grep SigBlk /proc/$$/status; } "
+        "{ for f; do echo ${f##*/}; done; env; grep SigBlk /proc/self/status; } "
         ">%s 2>&1\n"
         "exit 3\n";
     char text[1024], seen[4096] = "";
