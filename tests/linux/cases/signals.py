@@ -1,0 +1,7 @@
+"""Signals: handlers, masks, faults, stacks, timers, interrupted calls."""
+from harness import case
+from programs import VARIANTS
+from trees import GUESTS
+
+for variant in VARIANTS:
+    case(variant, f"/programs/signals_test.{variant}", GUESTS, status=138, quick=variant != "pie")
