@@ -389,7 +389,8 @@ static hl_status listen_now(struct hl__child *child, hl_error *err)
     for (int i = 0; i < MESSAGES_AT_ONCE && !child->done; i++) {
         struct hl__message message;
         ssize_t size = recv(child->control, &message, sizeof message, MSG_DONTWAIT | MSG_TRUNC);
-        if (size < 0 && errno == EINTR)
+        /* A helper that ended before it read all resets the connection, and may have left its reason. */
+        if (size < 0 && (errno == EINTR || errno == ECONNRESET))
             continue;
         if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return HL_OK;
