@@ -86,7 +86,8 @@ hl_status hl__archive_failed(struct archive *reader, const struct hl__source *so
         return hl__error_set(err, HL_OUT_OF_MEMORY, "libarchive",
                              "no memory left to unpack the archive");
     if (!name)
-        return hl__error_set(err, HL_IMAGE_INVALID, "libarchive", "the input is no prepared image and no tar archive: %s",
+        return hl__error_set(err, HL_IMAGE_INVALID, "libarchive",
+                             "the input is no prepared image and no tar archive: %s",
                              why ? why : "unknown reason");
     return hl__error_set(err, HL_IMAGE_INVALID, "libarchive", "'%s': the archive is damaged: %s",
                          HL__SHORT(name), why ? why : "unknown reason");
