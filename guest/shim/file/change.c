@@ -32,7 +32,7 @@ static int64_t place_check(struct hl__place *place, bool directory)
 static int64_t place_new(uint64_t descriptor, uint64_t path, bool directory,
                          struct hl__place *place)
 {
-    int64_t failure = hl__place_at(descriptor, path, HL__PLACE_MISSING, place);
+    int64_t failure = hl__place_at(descriptor, path, HL__PLACE_NAME | HL__PLACE_MISSING, place);
 
     return failure ? failure : place_check(place, directory);
 }
@@ -70,8 +70,9 @@ static int64_t make(uint64_t descriptor, uint64_t path, uint32_t mode, uint64_t 
 int64_t hl__path_make(const char *path, uint32_t mode, struct hl__inode **inode)
 {
     struct hl__place place;
-    int64_t failure = hl__place_find(hl__process()->directory, path,
-                                     (uint32_t)hl__string_length(path), HL__PLACE_MISSING, &place);
+    int64_t failure =
+        hl__place_find(hl__process()->directory, path, (uint32_t)hl__string_length(path),
+                       HL__PLACE_NAME | HL__PLACE_MISSING, &place);
 
     if (!failure)
         failure = place_check(&place, false);
@@ -267,7 +268,7 @@ static int64_t remove_directory(struct hl__place *place)
 static int64_t remove_at(uint64_t descriptor, uint64_t path, bool directory)
 {
     struct hl__place place;
-    int64_t failure = hl__place_at(descriptor, path, 0, &place);
+    int64_t failure = hl__place_at(descriptor, path, HL__PLACE_NAME, &place);
 
     if (failure)
         return failure;
@@ -312,14 +313,18 @@ static bool is_directory(const struct hl__inode *inode)
 static int64_t rename_check(const struct hl__place *from, const struct hl__place *to,
                             uint32_t flags)
 {
-    if (from->last != HL__LAST_NAME || (to->last != HL__LAST_NAME))
+    if (from->last != HL__LAST_NAME)
         return -EBUSY;
+    if (to->last != HL__LAST_NAME)
+        return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
     if (!from->inode || from->file)
         return -ENOENT;
     if ((flags & RENAME_NOREPLACE) && to->inode)
         return -EEXIST;
     if ((flags & RENAME_EXCHANGE) && !to->inode)
         return -ENOENT;
+    if ((flags & RENAME_EXCHANGE) && to->slash && !is_directory(to->inode))
+        return -ENOTDIR;
     if (!is_directory(from->inode) && (from->slash || (to->slash && !(flags & RENAME_EXCHANGE))))
         return -ENOTDIR;
     if (is_directory(from->inode) && lies_in(to->directory, from->inode))
@@ -430,10 +435,10 @@ static int64_t rename_at(const uint64_t *arg, uint32_t flags)
     if (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE) ||
         flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
         return -EINVAL;
-    failure = hl__place_at(arg[0], arg[1], HL__PLACE_MISSING, &from);
+    failure = hl__place_at(arg[0], arg[1], HL__PLACE_NAME | HL__PLACE_MISSING, &from);
     if (failure)
         return failure;
-    failure = hl__place_at(arg[2], arg[3], HL__PLACE_MISSING, &to);
+    failure = hl__place_at(arg[2], arg[3], HL__PLACE_NAME | HL__PLACE_MISSING, &to);
     if (!failure) {
         failure = rename_places(&from, &to, flags);
         hl__place_free(&to);

@@ -18,6 +18,7 @@
 #define SLOT_HOLE 2ull
 #define SLOT_PAGE(page) ((page) << 2 | 1)
 #define SLOT_IS_PAGE(slot) ((slot)&1)
+#define SLOT_UNWRITTEN 2ull /* of a page: allocated, and no data yet */
 
 struct hl__pages_tree {
     uint64_t root;               /* height 0: the slot of page 0; else a node's address */
@@ -240,8 +241,10 @@ uint64_t hl__inode_page_own(struct hl__inode *inode, uint64_t index)
 
     if (!place)
         return 0;
-    if (SLOT_IS_PAGE(*place))
+    if (SLOT_IS_PAGE(*place)) {
+        *place &= ~SLOT_UNWRITTEN;
         return *place >> 2;
+    }
     page = hl__page_new();
     if (!page)
         return 0;
@@ -404,12 +407,20 @@ int64_t hl__content_write_own(struct hl__inode *inode, const void *from, uint64_
     return content_write(inode, 0, from, size, position);
 }
 
+static bool page_has_data(const struct hl__inode *inode, uint64_t index)
+{
+    uint64_t slot = slot_get(inode, index);
+
+    return !(SLOT_IS_PAGE(slot) && slot & SLOT_UNWRITTEN) &&
+           page_look(inode, index).source != HL__PAGE_HOLE;
+}
+
 /* Zeroes a part of one page. 0 or -ENOSPC. */
 static int64_t page_clear(struct hl__inode *inode, uint64_t start, uint64_t end)
 {
     uint64_t page;
 
-    if (start >= end || page_look(inode, start / PAGE).source == HL__PAGE_HOLE)
+    if (start >= end || !page_has_data(inode, start / PAGE))
         return 0;
     page = hl__inode_page_own(inode, start / PAGE);
     if (!page)
@@ -484,7 +495,12 @@ static void allocation_undo(struct hl__inode *inode, uint64_t first, uint64_t en
     for (uint64_t index = first; index < end; index++) {
         uint64_t bit = index - first;
 
-        if (!(had[bit / 64] >> bit % 64 & 1))
+        if (had[bit / 64] >> bit % 64 & 1)
+            continue;
+        /* Over the base it was a hole. */
+        if (index < pages_up(inode->base_size))
+            slot_set(inode, slot_place(inode, index), index, SLOT_HOLE);
+        else
             slots_clear(inode, index, index + 1);
     }
 }
@@ -504,9 +520,11 @@ int64_t hl__content_allocate(struct hl__inode *inode, uint64_t start, uint64_t e
     for (uint64_t index = first; index < last; index++) {
         uint64_t bit = index - first;
 
-        if (page_look(inode, index).source != HL__PAGE_HOLE || slot_get(inode, index)) {
+        if (page_look(inode, index).source != HL__PAGE_HOLE) {
             had[bit / 64] |= 1ull << bit % 64;
-        } else if (!hl__inode_page_own(inode, index)) {
+        } else if (hl__inode_page_own(inode, index)) {
+            *slot_place(inode, index) |= SLOT_UNWRITTEN;
+        } else {
             allocation_undo(inode, first, index, had);
             hl__heap_free(had, bits_size);
             return -ENOSPC;
@@ -534,11 +552,6 @@ static uint64_t slot_next(uint64_t slot, uint32_t level, uint64_t base, uint64_t
             return found;
     }
     return UINT64_MAX;
-}
-
-static bool page_has_data(const struct hl__inode *inode, uint64_t index)
-{
-    return page_look(inode, index).source != HL__PAGE_HOLE;
 }
 
 /* The first page with data from `index` on, UINT64_MAX if none. */

@@ -284,8 +284,11 @@ HL__SYSCALL(fcntl)
 
 HL__SYSCALL(flock)
 {
+    uint32_t kind = (uint32_t)arg[1] & ~(uint32_t)LOCK_NB;
     struct hl__file *file = usable_file(arg[0]);
 
+    if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
+        return -EINVAL;
     return file ? hl__lock_file(file, (uint32_t)arg[1]) : -EBADF;
 }
 

@@ -41,7 +41,8 @@ struct hl__file_ops {
     int64_t (*control)(struct hl__file *file, uint64_t command, uint64_t argument);
     int64_t (*entries)(struct hl__file *file, uint64_t address, uint64_t size); /* getdents64 */
     int64_t (*truncate)(struct hl__file *file, uint64_t size);
-    int64_t (*set_flags)(struct hl__file *file, uint32_t flags); /* fcntl F_SETFL, beside keeping them */
+    int64_t (*set_flags)(struct hl__file *file,
+                         uint32_t flags); /* fcntl F_SETFL, beside keeping them */
     /* Opens it again, by way of /proc/self/fd: a file of one reference. NULL: -ENXIO. */
     int64_t (*reopen)(struct hl__file *file, uint32_t flags, struct hl__file **opened);
     /* The last descriptor went; the file is freed afterwards. */
@@ -49,8 +50,9 @@ struct hl__file_ops {
 };
 
 struct hl__file {
-    uint32_t references; /* descriptors, and calls under way that hold it (epoll, mappings, SCM_RIGHTS) */
-    uint32_t flags;      /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_DIRECTORY... */
+    uint32_t
+        references; /* descriptors, and calls under way that hold it (epoll, mappings, SCM_RIGHTS) */
+    uint32_t flags; /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_DIRECTORY... */
     const struct hl__file_ops *ops;
     uint64_t position;
     struct hl__inode *inode; /* referenced; NULL for anonymous objects */
@@ -63,8 +65,8 @@ struct hl__file {
 enum { HL__FILE_READ = 0, HL__FILE_WRITE = 1 };
 
 /* A file without a descriptor yet; one reference. NULL: memory has run out; then nothing was taken over. */
-struct hl__file *hl__file_new(const struct hl__file_ops *ops, uint32_t flags, struct hl__inode *inode,
-                              void *object);
+struct hl__file *hl__file_new(const struct hl__file_ops *ops, uint32_t flags,
+                              struct hl__inode *inode, void *object);
 void hl__file_ref(struct hl__file *file);
 void hl__file_unref(struct hl__file *file); /* NULL is fine */
 /* Its readiness changed: wakes who waits for it, and epolls. `events`: POLLIN, POLLOUT... that are new. */

@@ -14,16 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct hl__directory;   /* file/tree.c: entries that were added and removed */
-struct hl__pages_tree;  /* file/content.c: which pages of a file are in memory */
-struct hl__virtual_ops; /* file/tree.h: a directory or link whose content is made when it is looked at */
+struct hl__directory;  /* file/tree.c: entries that were added and removed */
+struct hl__pages_tree; /* file/content.c: which pages of a file are in memory */
+struct
+    hl__virtual_ops; /* file/tree.h: a directory or link whose content is made when it is looked at */
 
 /* Where a page of a regular file comes from. */
 enum hl__page_source {
-    HL__PAGE_HOLE,    /* zeroes, or behind the end */
-    HL__PAGE_IMAGE,   /* HL_ABI_SOURCE_ROOT at `offset` */
+    HL__PAGE_HOLE,  /* zeroes, or behind the end */
+    HL__PAGE_IMAGE, /* HL_ABI_SOURCE_ROOT at `offset` */
     HL__PAGE_PROGRAM, /* HL_ABI_SOURCE_PROGRAM at `offset`: the guest binary that came without an image */
-    HL__PAGE_RAM      /* page `offset / HL_ABI_PAGE_SIZE` of RAM, in reach of the shim (memory/heap.h) */
+    HL__PAGE_RAM /* page `offset / HL_ABI_PAGE_SIZE` of RAM, in reach of the shim (memory/heap.h) */
 };
 
 struct hl__inode {

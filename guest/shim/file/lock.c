@@ -124,8 +124,6 @@ int64_t hl__lock_file(struct hl__file *file, uint32_t operation)
     uint32_t kind = operation & ~(uint32_t)LOCK_NB;
     int64_t result;
 
-    if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
-        return -EINVAL;
     if (!file->inode)
         return 0;
     wanted.exclusive = kind == LOCK_EX;

@@ -7,7 +7,8 @@
 /* fcntl's F_GETLK ... F_OFD_SETLKW; `address` is the struct flock's. Locks of the process (the first
  * three) are always granted: there is nobody to share with. */
 int64_t hl__lock_range(struct hl__file *file, uint32_t command, uint64_t address);
-int64_t hl__lock_file(struct hl__file *file, uint32_t operation); /* flock */
+/* flock, with a valid operation. */
+int64_t hl__lock_file(struct hl__file *file, uint32_t operation);
 /* The open file goes: so do its locks. */
 void hl__locks_drop(struct hl__file *file);
 

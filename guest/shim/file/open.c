@@ -160,8 +160,6 @@ static int64_t open_new(struct hl__place *place, uint32_t flags, uint32_t mode,
     struct hl__inode *inode;
     int64_t failure;
 
-    if (place->slash)
-        return -EISDIR;
     failure = hl__may_add(place->directory);
     if (failure)
         return failure;
@@ -196,8 +194,6 @@ static int64_t open_place(struct hl__place *place, uint32_t flags, uint32_t mode
         return -EEXIST;
     if (!place->inode)
         return open_again(place->file, flags, file);
-    if ((flags & O_CREAT) && place->slash)
-        return -EISDIR;
     return hl__inode_open(place->inode, flags, false, file);
 }
 
@@ -217,7 +213,7 @@ static int64_t open_at(uint64_t descriptor, uint64_t path, uint32_t flags, uint3
     if (flags & O_CREAT) {
         if ((flags & O_DIRECTORY) && !(flags & TMPFILE))
             return -EINVAL;
-        options |= flags & TMPFILE ? 0 : HL__PLACE_MISSING;
+        options |= flags & TMPFILE ? 0 : HL__PLACE_MISSING | HL__PLACE_CREATE;
     }
     failure = hl__place_at(descriptor, path, options, &place);
     if (failure)

@@ -118,7 +118,11 @@ static int64_t walk_name(struct walk *walk, const char *name, uint32_t size, boo
     struct hl__place *place = walk->place;
     struct hl__inode *inode;
     bool jumped;
-    int64_t failure = hl__directory_find(walk->current, name, size, &inode);
+    int64_t failure;
+
+    if (last && slash && (walk->options & HL__PLACE_CREATE))
+        return -EISDIR;
+    failure = hl__directory_find(walk->current, name, size, &inode);
 
     if (failure == -ENOENT && last && (walk->options & HL__PLACE_MISSING)) {
         place->directory = walk->current;
@@ -127,8 +131,8 @@ static int64_t walk_name(struct walk *walk, const char *name, uint32_t size, boo
     }
     if (failure)
         return failure;
-    if (hl__inode_type(inode) == S_IFLNK &&
-        (!last || slash || (walk->options & HL__PLACE_FOLLOW))) {
+    if (hl__inode_type(inode) == S_IFLNK && (!last || (walk->options & HL__PLACE_FOLLOW) ||
+                                             (slash && !(walk->options & HL__PLACE_NAME)))) {
         /* The slashes belong to what the link leads to. */
         failure = slash && last ? rest_put(walk, "/", 1) : 0;
         if (!failure)
@@ -214,9 +218,8 @@ int64_t hl__place_find(struct hl__inode *start, const char *path, uint32_t size,
             skip_slashes(&walk);
     }
     place->inode = walk.current;
-    if (!failure && place->slash && place->inode && hl__inode_type(place->inode) != S_IFDIR)
-        failure = -ENOTDIR;
-    if (!failure && place->file && place->slash && place->last != HL__LAST_ROOT && !place->inode)
+    if (!failure && place->slash && !(options & HL__PLACE_MISSING) &&
+        (place->inode ? hl__inode_type(place->inode) != S_IFDIR : place->file != NULL))
         failure = -ENOTDIR;
     if (failure)
         hl__place_free(place);

@@ -21,6 +21,9 @@ struct hl__place {
 /* Options of hl__place_find() and hl__place_at(). */
 #define HL__PLACE_FOLLOW 1u  /* a link as the last part is followed */
 #define HL__PLACE_MISSING 2u /* the last part may be missing */
+#define HL__PLACE_NAME                                                                             \
+    8u /* the last part is a name to be changed: never followed, slashes or not */
+#define HL__PLACE_CREATE 16u /* slashes behind the last part are refused with -EISDIR */
 #define HL__PLACE_EMPTY 4u   /* an empty path means the descriptor itself */
 
 /* Finds the place of a path in the shim's memory, from a directory on. 0 or -errno, then nothing is

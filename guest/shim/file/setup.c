@@ -119,9 +119,12 @@ static bool setup_dev(void)
         const char *name;
         uint64_t number;
     } devices[] = {
-        {"null", HL__DEVICE(1, 3)},    {"zero", HL__DEVICE(1, 5)},
-        {"full", HL__DEVICE(1, 7)},    {"random", HL__DEVICE(1, 8)},
-        {"urandom", HL__DEVICE(1, 9)}, {"tty", HL__DEVICE(5, 0)},
+        {"null", HL__DEVICE(1, 3)},
+        {"zero", HL__DEVICE(1, 5)},
+        {"full", HL__DEVICE(1, 7)},
+        {"random", HL__DEVICE(1, 8)},
+        {"urandom", HL__DEVICE(1, 9)},
+        {"tty", HL__DEVICE(5, 0)},
         {"hyperlight", HL__DEVICE_HYPERLIGHT},
     };
     static const struct {
@@ -161,7 +164,8 @@ static bool setup_etc(void)
  * part. */
 static bool setup_program(void)
 {
-    const char *path = HL__BOOT->argument_count && HL__BOOT->strings[0] ? HL__BOOT->strings : "program";
+    const char *path =
+        HL__BOOT->argument_count && HL__BOOT->strings[0] ? HL__BOOT->strings : "program";
     struct hl__inode *directory = hl__tree_root, *inode;
 
     if (path[0] != '/')

@@ -227,20 +227,40 @@ HL__SYSCALL(ftruncate)
     return file->ops->truncate(file, arg[1]);
 }
 
-/* Modes of fallocate that are possible here. */
+/* The modes of fallocate that a tmpfs knows. */
+static bool allocation_is_known(uint32_t mode)
+{
+    return !mode || mode == FALLOC_FL_KEEP_SIZE ||
+           mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+}
+
 static int64_t allocate(struct hl__inode *inode, uint32_t mode, uint64_t start, uint64_t end)
 {
-    uint32_t what = mode & ~(uint32_t)FALLOC_FL_KEEP_SIZE;
     int64_t failure;
 
-    if (what == FALLOC_FL_PUNCH_HOLE)
-        return mode & FALLOC_FL_KEEP_SIZE ? hl__content_punch(inode, start, end) : -EOPNOTSUPP;
-    if (what)
-        return -EOPNOTSUPP;
+    if (mode & FALLOC_FL_PUNCH_HOLE)
+        return hl__content_punch(inode, start, end);
     failure = hl__content_allocate(inode, start, end);
     if (failure || mode & FALLOC_FL_KEEP_SIZE || end <= inode->size)
         return failure;
     return hl__content_truncate(inode, end);
+}
+
+/* Whether the file is one to allocate for. 0 or -errno. */
+static int64_t allocatable(const struct hl__file *file)
+{
+    if ((file->flags & O_ACCMODE) == O_RDONLY)
+        return -EBADF;
+    if (!file->inode)
+        return -ESPIPE;
+    switch (hl__inode_type(file->inode)) {
+    case S_IFREG:
+        return file->inode->virtual_ops ? -EOPNOTSUPP : 0;
+    case S_IFIFO:
+        return -ESPIPE;
+    default:
+        return -ENODEV;
+    }
 }
 
 HL__SYSCALL(fallocate)
@@ -251,12 +271,13 @@ HL__SYSCALL(fallocate)
 
     if (failure)
         return failure;
-    if ((file->flags & O_ACCMODE) == O_RDONLY)
-        return -EBADF;
     if ((int64_t)arg[2] < 0 || (int64_t)arg[3] <= 0)
         return -EINVAL;
-    if (!file->inode || hl__inode_type(file->inode) != S_IFREG || file->inode->virtual_ops)
-        return file->ops->seek ? -ENODEV : -ESPIPE;
+    if (!allocation_is_known((uint32_t)arg[1]))
+        return -EOPNOTSUPP;
+    failure = allocatable(file);
+    if (failure)
+        return failure;
     if (__builtin_add_overflow((int64_t)arg[2], (int64_t)arg[3], &end))
         return -EFBIG;
     if (file->inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ||
