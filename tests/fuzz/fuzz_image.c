@@ -99,19 +99,29 @@ static void look(const char *path, int depth)
         call(RMDIR, P(path), 0, 0, 0);
 }
 
-/* Each five bytes of the input: where, in units that reach the tables, and what. */
+/* Where damage goes: mostly to the tables, which lie behind the contents, sometimes to the head or
+ * anywhere. */
+static size_t damaged_place(const uint8_t *image, size_t image_size, const uint8_t *data)
+{
+    const struct hl_image_head *head = (const struct hl_image_head *)image;
+    size_t at = (size_t)data[0] | (size_t)data[1] << 8 | (size_t)(data[2] & 15) << 16;
+    size_t tables = head->names.offset < image_size ? head->names.offset : 0;
+
+    switch (data[2] >> 4) {
+    case 0:
+        return at % sizeof *head;
+    case 1:
+        return at % image_size;
+    default:
+        return tables + at % (image_size - tables);
+    }
+}
+
+/* Each four bytes of the input are one damaged byte; a few per input, or nothing is left to look at. */
 static void damage(uint8_t *image, size_t image_size, const uint8_t *data, size_t size)
 {
-    while (size >= 5) {
-        size_t at =
-            ((size_t)data[0] | (size_t)data[1] << 8 | (size_t)(data[2] & 3) << 16) % image_size;
-
-        image[at] = data[2] & 0x80 ? (uint8_t)(image[at] ^ data[3]) : data[3];
-        if (data[4] & 1 && at + 1 < image_size)
-            image[at + 1] = data[4];
-        data += 5;
-        size -= 5;
-    }
+    for (int i = 0; i < 8 && size >= 4; i++, data += 4, size -= 4)
+        image[damaged_place(image, image_size, data)] = data[3];
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -131,6 +141,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (files_enter(image, image_size))
         look("/", 0);
     files_leave();
+    if (files_pages() || files_objects() > 1)
+        abort();
     free(image);
     return 0;
 }

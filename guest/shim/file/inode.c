@@ -301,7 +301,8 @@ void hl__inode_stat(const struct hl__inode *inode, struct linux_stat *stat)
                                 .accessed = inode->accessed,
                                 .modified = inode->modified,
                                 .changed = inode->changed};
-    if ((inode->mode & S_IFMT) == S_IFDIR && !inode->virtual_ops) { /* as most file systems show it */
+    if ((inode->mode & S_IFMT) == S_IFDIR &&
+        !inode->virtual_ops) { /* as most file systems show it */
         stat->size = HL_ABI_PAGE_SIZE;
         stat->blocks = HL_ABI_PAGE_SIZE / 512;
     }

@@ -1,4 +1,5 @@
 #include "files.h"
+#include "../../../guest/shim/file/inode.c"
 #include "base/random.h"
 #include "entry/access.h"
 #include "entry/syscall.h"
@@ -143,16 +144,24 @@ void hl__space(uint64_t *total_pages, uint64_t *free_pages)
     *free_pages = POOL_PAGES - memory.pages;
 }
 
-/* The program's memory is this process's, but the null page's. */
+/* The program's memory: all of this process but the null page, or what files_program_memory() says. */
 
-static bool accessible(uint64_t address)
+static uint64_t program_start = HL_ABI_PAGE_SIZE, program_end = UINT64_MAX;
+
+void files_program_memory(const void *start, size_t size)
 {
-    return address >= HL_ABI_PAGE_SIZE;
+    program_start = (uint64_t)start;
+    program_end = program_start + size;
+}
+
+static bool accessible(uint64_t address, uint64_t size)
+{
+    return address >= program_start && address <= program_end && size <= program_end - address;
 }
 
 int64_t hl__user_read(void *to, uint64_t from, size_t size)
 {
-    if (!accessible(from))
+    if (!accessible(from, size))
         return -EFAULT;
     memcpy(to, (const void *)from, size);
     return 0;
@@ -160,7 +169,7 @@ int64_t hl__user_read(void *to, uint64_t from, size_t size)
 
 int64_t hl__user_write(uint64_t to, const void *from, size_t size)
 {
-    if (!accessible(to))
+    if (!accessible(to, size))
         return -EFAULT;
     memcpy((void *)to, from, size);
     return 0;
@@ -168,7 +177,7 @@ int64_t hl__user_write(uint64_t to, const void *from, size_t size)
 
 int64_t hl__user_clear(uint64_t to, size_t size)
 {
-    if (!accessible(to))
+    if (!accessible(to, size))
         return -EFAULT;
     memset((void *)to, 0, size);
     return 0;
@@ -178,17 +187,23 @@ int64_t hl__user_string(char *to, uint64_t from, size_t size)
 {
     size_t length = 0;
 
-    if (!accessible(from))
-        return -EFAULT;
-    while (length < size && (to[length] = ((const char *)from)[length]))
-        length++;
-    return length == size ? -ENAMETOOLONG : (int64_t)length;
+    for (;; length++) {
+        if (length == size)
+            return -ENAMETOOLONG;
+        if (!accessible(from + length, 1))
+            return -EFAULT;
+        to[length] = ((const char *)from)[length];
+        if (!to[length])
+            return (int64_t)length;
+    }
 }
 
 uint64_t hl__user_present(uint64_t address, uint64_t size, bool write)
 {
     (void)write;
-    return accessible(address) ? size : 0;
+    if (!accessible(address, 1))
+        return 0;
+    return size < program_end - address ? size : program_end - address;
 }
 
 /* What files need of the rest */
@@ -304,6 +319,22 @@ static void empty(struct hl__inode *directory)
     }
 }
 
+/* What a damaged image counts too many links of stays for ever, as it would in a sandbox. Not here. */
+static void drop_kept(void)
+{
+    for (uint32_t i = 0; i < inodes.bucket_count; i++) {
+        struct hl__inode *inode = inodes.buckets[i];
+
+        while (inode && !inode->changed_here)
+            inode = inode->next;
+        if (!inode)
+            continue;
+        inode->changed_here = false;
+        hl__inode_unref(inode);
+        i--; /* the list is another one now */
+    }
+}
+
 void files_leave(void)
 {
     struct hl__inode *root = hl__tree_root;
@@ -330,6 +361,7 @@ void files_leave(void)
     }
     hl__inode_unref(root);
     hl__tree_root = NULL;
+    drop_kept();
 }
 
 /* Images */

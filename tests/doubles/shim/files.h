@@ -23,6 +23,9 @@ uint64_t files_pages(void);
 /* So many more objects and pages, and then no memory; UINT64_MAX: as much as there is. */
 void files_memory_left(uint64_t objects, uint64_t pages);
 
+/* From now on only that is the program's memory; else all of this process is, but the null page. */
+void files_program_memory(const void *start, size_t size);
+
 /* A system call; -ENOSYS if files have nothing to do with it. */
 int64_t files_call(unsigned number, const uint64_t arg[6]);
 
