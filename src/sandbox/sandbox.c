@@ -1,5 +1,6 @@
 /* A sandbox: its making, its end, and what can be asked of it. */
 #include "sandbox/sandbox.h"
+#include "snapshot/snapshot.h"
 #include "util/error.h"
 #include <stdlib.h>
 
@@ -18,18 +19,23 @@ void hl__exports_unref(struct hl__exports *exports)
     free(exports);
 }
 
-hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options,
-                             const hl__os_file *ram_file, hl__vm **vm, hl_error *err)
+hl__vm_config hl__sandbox_vm_config(const hl_sandbox_options *options)
 {
     uint64_t transfer = (options->request_size_max + HL__PAGE - 1) & ~(HL__PAGE - 1);
-    const hl__vm_config config = {
+    return (hl__vm_config){
         .memory_size = options->memory_size,
         .transfer_size_max =
             2 * transfer < HL_ABI_TRANSFER_SIZE ? 2 * transfer : HL_ABI_TRANSFER_SIZE,
         .members_max = 1,
-        .tracked = ram_file != NULL,
-        .ram_file = ram_file,
     };
+}
+
+hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options,
+                             const hl__os_file *ram_file, hl__vm **vm, hl_error *err)
+{
+    hl__vm_config config = hl__sandbox_vm_config(options);
+    config.tracked = ram_file != NULL;
+    config.ram_file = ram_file;
     return hl__vm_new(program->context, program, &config, vm, err);
 }
 
@@ -74,8 +80,12 @@ static hl_status copy_input(hl_sandbox *sandbox, hl_error *err)
     return HL_OK;
 }
 
-static void sandbox_destroy(hl_sandbox *sandbox)
+void hl__sandbox_destroy(hl_sandbox *sandbox)
 {
+    if (hl__husk_keep(sandbox)) {
+        sandbox->space = NULL;
+        sandbox->dirty = NULL;
+    }
     hl_snapshot_free(sandbox->baseline);
     hl__exports_unref(sandbox->guest.exports);
     hl__space_free(sandbox->space);
@@ -89,27 +99,41 @@ static void sandbox_destroy(hl_sandbox *sandbox)
     free(sandbox);
 }
 
-hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **out,
-                             hl_error *err)
+hl_status hl__sandbox_alloc(hl_context *context, const hl_sandbox_options *options,
+                            hl_sandbox **out, hl_error *err)
 {
     hl_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (!sandbox)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_new", "no memory for a sandbox");
-    sandbox->vm = vm;
     sandbox->options = *options;
     sandbox->entry = HL__ENTRY_START;
     atomic_init(&sandbox->state, HL_SANDBOX_READY);
     hl__host_functions_ref(options->host_functions);
-    hl_status status = hl__context_get(vm->context, &sandbox->context, err);
+    hl_status status = hl__context_get(context, &sandbox->context, err);
     if (!status)
-        status = hl__control_new(vm->context, &sandbox->control, err);
+        status = hl__control_new(context, &sandbox->control, err);
     if (!status)
         status = copy_input(sandbox, err);
-    if (!status)
-        status = hl__space_new(vm, sizeof(struct hl_abi_boot) + vm->program->strings_size,
-                               &sandbox->space, err);
     if (status) {
-        sandbox_destroy(sandbox);
+        hl__sandbox_destroy(sandbox);
+        return status;
+    }
+    *out = sandbox;
+    return HL_OK;
+}
+
+hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **out,
+                             hl_error *err)
+{
+    hl_sandbox *sandbox;
+    hl_status status = hl__sandbox_alloc(vm->context, options, &sandbox, err);
+    if (status)
+        return status;
+    sandbox->vm = vm;
+    status = hl__space_new(vm, sizeof(struct hl_abi_boot) + vm->program->strings_size,
+                           &sandbox->space, err);
+    if (status) {
+        hl__sandbox_destroy(sandbox);
         return status;
     }
     sandbox->space->control = sandbox->control;
@@ -138,7 +162,7 @@ hl_status hl_sandbox_new_stopped(hl_program *program, const hl_sandbox_options *
     write_boot_block(sandbox);
     hl__wake_write(sandbox, &status, err);
     if (status) {
-        sandbox_destroy(sandbox);
+        hl__sandbox_destroy(sandbox);
         return status;
     }
     *out = sandbox;
@@ -164,7 +188,7 @@ hl_status hl_sandbox_new(hl_program *program, const hl_sandbox_options *options,
     if (status) {
         if (err && status == HL_GUEST_EXITED)
             err->exit_code = sandbox->run.exit_code;
-        sandbox_destroy(sandbox);
+        hl__sandbox_destroy(sandbox);
         return status;
     }
     hl__sandbox_release(sandbox, HL_SANDBOX_READY);
@@ -250,5 +274,5 @@ void hl_sandbox_free(hl_sandbox *sandbox)
 {
     if (!sandbox || atomic_load(&sandbox->state) == HL_SANDBOX_RUNNING)
         return;
-    sandbox_destroy(sandbox);
+    hl__sandbox_destroy(sandbox);
 }

@@ -92,6 +92,12 @@ hl_status hl__sandbox_options_inherit(const hl_sandbox_options *given,
 /* A sandbox in a VM that exists; takes over nothing, holds references. Options must be resolved. */
 hl_status hl__sandbox_new_in(hl__vm *vm, const hl_sandbox_options *options, hl_sandbox **sandbox,
                              hl_error *err);
+/* How the VM of a sandbox with such options is made. */
+hl__vm_config hl__sandbox_vm_config(const hl_sandbox_options *options);
+/* A sandbox without a VM yet, and its end. Options must be resolved. */
+hl_status hl__sandbox_alloc(hl_context *context, const hl_sandbox_options *options,
+                            hl_sandbox **sandbox, hl_error *err);
+void hl__sandbox_destroy(hl_sandbox *sandbox);
 /* A VM of its own for a sandbox. */
 hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *options,
                              const hl__os_file *ram_file, hl__vm **vm, hl_error *err);

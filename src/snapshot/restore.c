@@ -236,6 +236,32 @@ hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot,
     return HL_OK;
 }
 
+/* A sandbox in a VM that an earlier one of the snapshot left. *out stays NULL if there is none that is
+ * fit. */
+static hl_status recycled(const hl_snapshot *snapshot, const hl_sandbox_options *options,
+                          hl_sandbox **out, hl_error *err)
+{
+    hl_snapshot *keeper = (hl_snapshot *)snapshot; /* what it keeps is no part of it */
+    const hl__vm_config config = hl__sandbox_vm_config(options);
+    hl_sandbox *sandbox;
+    hl_status status = hl__sandbox_alloc(snapshot->context, options, &sandbox, err);
+    if (status)
+        return status;
+    if (hl__husk_take(keeper, &config, sandbox)) {
+        hl__sandbox_set_baseline(sandbox, snapshot);
+        status = restore(sandbox, snapshot, NULL);
+        sandbox->stats.pages_restored = 0;
+        if (!status) {
+            *out = sandbox;
+            return HL_OK;
+        }
+        /* A hypervisor that failed here may do better with a new VM. */
+        atomic_store(&sandbox->state, HL_SANDBOX_POISONED);
+    }
+    hl__sandbox_destroy(sandbox);
+    return HL_OK;
+}
+
 hl_status hl_sandbox_from_snapshot(const hl_snapshot *snapshot, const hl_sandbox_options *options,
                                    hl_sandbox **sandbox, hl_error *err)
 {
@@ -246,8 +272,16 @@ hl_status hl_sandbox_from_snapshot(const hl_snapshot *snapshot, const hl_sandbox
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_from_snapshot",
                              "snapshot and sandbox must not be NULL");
     if ((status = hl__sandbox_options_inherit(options, &snapshot->options, &resolved, err)) ||
-        (status = hl__context_check(snapshot->context, err)) ||
-        (status = hl__sandbox_vm_new(snapshot->program, &resolved, &snapshot->file, &vm, err)))
+        (status = hl__context_check(snapshot->context, err)))
+        return status;
+    hl_sandbox *made = NULL;
+    if ((status = recycled(snapshot, &resolved, &made, err)))
+        return status;
+    if (made) {
+        *sandbox = made;
+        return HL_OK;
+    }
+    if ((status = hl__sandbox_vm_new(snapshot->program, &resolved, &snapshot->file, &vm, err)))
         return status;
     status = hl__sandbox_from_snapshot_in(vm, snapshot, &resolved, sandbox, err);
     hl__vm_unref(vm);

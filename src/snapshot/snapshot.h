@@ -5,8 +5,14 @@
 
 #include "sandbox/sandbox.h"
 
+struct hl__husk;
+
+/* VMs that a snapshot keeps for its next sandboxes: each costs what an idle sandbox does. */
+#define HL__HUSKS_MAX 4
+
 struct hl_snapshot {
     atomic_uint references;
+    _Atomic(struct hl__husk *) husks[HL__HUSKS_MAX];
     hl_context *context;
     hl_program *program;
     /* of the sandbox it was taken of; with a reference to its host functions and a copy of its
@@ -36,5 +42,13 @@ static inline bool hl__snapshot_has(const hl_snapshot *snapshot, uint64_t page)
 {
     return hl__bitmap_get(snapshot->pages, page);
 }
+
+/* recycle.c */
+/* Keeps a sandbox's VM for the next sandbox of its baseline: takes over `vm`, `space` and `dirty` of the
+ * sandbox, which is about to be freed. False: it is not fit for that, or there is no place. */
+bool hl__husk_keep(hl_sandbox *sandbox);
+/* Gives a kept VM of such a configuration to a sandbox that has none. False if there is none. */
+bool hl__husk_take(hl_snapshot *snapshot, const hl__vm_config *config, hl_sandbox *sandbox);
+void hl__husks_free(hl_snapshot *snapshot);
 
 #endif

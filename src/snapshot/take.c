@@ -104,6 +104,7 @@ static hl_status fill(hl_snapshot *snapshot, const hl_sandbox *sandbox, hl_error
 
 static void snapshot_destroy(hl_snapshot *snapshot)
 {
+    hl__husks_free(snapshot);
     hl__context_unmap(snapshot->context, (void *)snapshot->memory, snapshot->memory_size);
     hl__os_file_close(snapshot->file);
     hl__exports_unref(snapshot->guest.exports);

@@ -93,6 +93,35 @@ static void hooks_run_once_per_restore(void **state)
     hl_snapshot_free(snapshot);
 }
 
+/* The VM of a sandbox that is gone serves the next one of its snapshot, which sees nothing of it. */
+static void a_vm_that_is_used_again_remembers_nothing(void **state)
+{
+    (void)state;
+    hl_sandbox *first = fixture_sandbox("plugin.musl", NULL);
+    hl_snapshot *snapshot = take(first);
+    hl_sandbox *sandboxes[6];
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 6; i++) {
+            hl_error err = HL_ERROR_INIT;
+            hl_stats stats = {.size = sizeof stats};
+            assert_int_equal(hl_sandbox_from_snapshot(snapshot, NULL, &sandboxes[i], &err), HL_OK);
+            assert_int_equal(hl_sandbox_stats(sandboxes[i], &stats, &err), HL_OK);
+            assert_int_equal(stats.calls, 0);
+            assert_int_equal(stats.page_table_edits, 0);
+            hl_value hooks = fixture_call(sandboxes[i], "hook_report", NO_ARGUMENTS);
+            assert_int_equal(hooks.as.list.items[1].as.u32, 1);
+            hl_value_free(&hooks);
+            /* It rounds as the snapshot's program did, and leaves another mode behind. */
+            assert_int_equal(fixture_call(sandboxes[i], "rounding", NO_ARGUMENTS).as.i32, 0);
+            (void)fixture_call(sandboxes[i], "rounding", ARGUMENTS(hl_value_i32(1)));
+        }
+        for (size_t i = 0; i < 6; i++)
+            hl_sandbox_free(sandboxes[i]);
+    }
+    hl_sandbox_free(first);
+    hl_snapshot_free(snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +129,7 @@ int main(void)
         cmocka_unit_test(a_restored_guest_counts_anew),
         cmocka_unit_test(control_registers_of_the_program_come_back),
         cmocka_unit_test(hooks_run_once_per_restore),
+        cmocka_unit_test(a_vm_that_is_used_again_remembers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
