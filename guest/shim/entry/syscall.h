@@ -30,7 +30,4 @@ bool hl__syscall_try(struct hl_abi_registers *registers);
 /* A call came to its end, or was given up. */
 void hl__syscall_forget(struct hl__thread *thread);
 
-/* io.c */
-bool hl__descriptor_open(int descriptor);
-
 #endif
