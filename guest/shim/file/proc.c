@@ -23,6 +23,8 @@ static void descriptor_text(struct hl__output *output, int32_t id);
 
 static const struct hl__proc_node process_node = {
     HL__PROC_NONE, "", S_IFDIR | 0555, HL__PROC_PROCESS, NULL, NULL, NULL};
+static const struct hl__proc_node thread_node = {
+    HL__PROC_NONE, "", S_IFDIR | 0555, HL__PROC_THREAD, NULL, NULL, NULL};
 static const struct hl__proc_node descriptor_node = {
     HL__PROC_NONE, "", S_IFLNK | 0700, HL__PROC_NONE, NULL, NULL, descriptor_follow};
 static const struct hl__proc_node fdinfo_node = {
@@ -79,6 +81,13 @@ static bool name_is(const char *name, uint32_t size, const char *expected)
     return hl__string_length(expected) == size && !memcmp(name, expected, size);
 }
 
+static bool node_is_in(const struct hl__proc_node *node, enum hl__proc_group group)
+{
+    if (group == HL__PROC_THREAD)
+        return node->in == HL__PROC_PROCESS && node->group != HL__PROC_TASKS;
+    return node->in == group;
+}
+
 /* The node with a name in a group; or with the index among them, for lists. */
 static const struct hl__proc_node *node_find(enum hl__proc_group group, const char *name,
                                              uint32_t size, uint64_t index)
@@ -93,7 +102,7 @@ static const struct hl__proc_node *node_find(enum hl__proc_group group, const ch
         for (uint32_t i = 0; i < tables[t].count; i++) {
             const struct hl__proc_node *node = &tables[t].nodes[i];
 
-            if (node->in != group)
+            if (!node_is_in(node, group))
                 continue;
             if (name ? name_is(name, size, node->name) : !index--)
                 return node;
@@ -109,7 +118,7 @@ static const struct hl__proc_node *node_for_id(enum hl__proc_group group, int32_
     case HL__PROC_ROOT:
         return id == hl__process()->id ? &process_node : NULL;
     case HL__PROC_TASKS:
-        return hl__thread_find(id) ? &process_node : NULL;
+        return hl__thread_find(id) ? &thread_node : NULL;
     case HL__PROC_FDS:
     case HL__PROC_FDINFOS:
         if (!hl__descriptor_file((uint64_t)id))

@@ -25,6 +25,7 @@ enum hl__proc_group {
     HL__PROC_NONE,
     HL__PROC_ROOT,
     HL__PROC_PROCESS,
+    HL__PROC_THREAD, /* the same without its threads */
     HL__PROC_TASKS,
     HL__PROC_FDS,
     HL__PROC_FDINFOS,

@@ -654,6 +654,7 @@ static void test_devices(void)
         close(fd);
     }
     opened("nothing in /proc", open("/proc/self/none", O_RDONLY));
+    opened("a thread's threads", open("/proc/thread-self/task", O_RDONLY | O_DIRECTORY));
 }
 
 int main(void)
