@@ -41,7 +41,7 @@ def make_case(module, timeout):
 
 
 def verdict(outcome):
-    """passed, skipped, failed, crashed or timeout"""
+    """passed, skipped, empty (no test ran), failed, crashed or timeout"""
     if isinstance(outcome.status, str):
         return "timeout"
     text = outcome.stdout.decode(errors="replace")
@@ -49,6 +49,8 @@ def verdict(outcome):
         return "passed"
     if outcome.status == 0 and re.search(r"^1 test skipped", text, re.M):
         return "skipped"
+    if outcome.status == 0:
+        return "empty"
     return "failed" if outcome.status in (1, 2, 3, 4) else f"crashed ({outcome.status})"
 
 

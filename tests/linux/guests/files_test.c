@@ -481,8 +481,8 @@ static void test_attributes(void)
     result("chmod of nothing", chmod("none", 0600));
     result("fchownat", fchownat(AT_FDCWD, "t", 0, 0, 0));
     stat("t", &status);
-    printf("%o %d %d %ld %ld\n", status.st_mode, status.st_uid, status.st_gid,
-           (long)status.st_size, (long)status.st_blksize);
+    printf("%o %d %d %ld %ld\n", status.st_mode, status.st_uid, status.st_gid, (long)status.st_size,
+           (long)status.st_blksize);
     result("access", access("t", R_OK | W_OK));
     result("access of nothing", access("none", F_OK));
     result("access, wrong", access("t", 99));
