@@ -45,9 +45,9 @@ struct limits {
     const char *driver;
     hl_log_level log_level;
     bool stats;
-    const char *root;      /* image, or NULL */
-    const char *directory; /* in it, or NULL */
-    bool host_program;     /* the program is a file of this machine all the same */
+    const char *root;         /* image, or NULL */
+    const char *directory;    /* in it, or NULL */
+    bool host_program;        /* the program is a file of this machine all the same */
     const char **environment; /* NULL-terminated; the strings are those of argv and environ. */
 };
 
@@ -92,12 +92,12 @@ enum {
     "      --output-limit SIZE  stop it after this much output, status 137 (default %s)\n"         \
     "      --env NAME=VALUE     set a variable; it gets no others\n"                               \
     "      --env NAME           pass on a variable of this environment\n"                          \
-    "      --root IMAGE         its files: an image (see 'hyperlight image'); PROGRAM is one\n"     \
+    "      --root IMAGE         its files: an image (see 'hyperlight image'); PROGRAM is one\n"    \
     "                           of them, looked for along the image's PATH if without slash\n"     \
     "      --host-program       PROGRAM is a file of this machine, in spite of --root\n"           \
     "      --directory DIR      its working directory (default the image's, or /)\n"               \
     "      --stats              print what the run cost, on stderr\n"                              \
-    "      --trace              print each system call on stderr, as strace does\n"           \
+    "      --trace              print each system call on stderr, as strace does\n"                \
     "      --driver NAME        hypervisor to use (see 'hyperlight doctor')\n"                     \
     "      --log LEVEL          none, error, warn (default), info, debug or trace\n"               \
     "  -h, --help               print this help\n"                                                 \

@@ -64,8 +64,11 @@ static struct hl__exports *exports_new(hl__wire_export *functions, size_t count,
     }
     for (size_t i = 0; i < count; i++)
         names[i] = functions[i].name.data;
-    *exports = (struct hl__exports){
-        .references = 1, .functions = functions, .names = names, .count = count, .any_name = any_name};
+    *exports = (struct hl__exports){.references = 1,
+                                    .functions = functions,
+                                    .names = names,
+                                    .count = count,
+                                    .any_name = any_name};
     return exports;
 }
 

@@ -19,8 +19,9 @@ static int64_t raw(uint32_t op, uint64_t arg0, uint64_t arg1)
 
 #define EACH(X)                                                                                    \
     X(rax, 0)                                                                                      \
-    X(rbx, 1) X(rdx, 2) X(rsi, 3) X(rdi, 4) X(r8, 5) X(r9, 6) X(r10, 7) X(r11, 8) X(r12, 9)        \
-        X(r13, 10) X(r14, 11) X(r15, 12)
+    X(rbx, 1)                                                                                      \
+    X(rdx, 2) X(rsi, 3) X(rdi, 4) X(r8, 5) X(r9, 6) X(r10, 7) X(r11, 8) X(r12, 9) X(r13, 10)       \
+        X(r14, 11) X(r15, 12)
 #define EACH_VECTOR(X)                                                                             \
     X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 

@@ -4,8 +4,8 @@
  * behind.
  */
 #include "base/random.h"
-#include "entry/access.h"
 #include "base/linux.h"
+#include "entry/access.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
 

@@ -9,7 +9,7 @@
 
 /* Writes a line on a call that came to its end, or (`ended` false) is about to begin and will not return.
  * `registers` hold its arguments; `served`: whether there is a handler or a known refusal. */
-void hl__trace(uint64_t number, const struct hl_abi_registers *registers, int64_t result, bool ended,
-               bool served);
+void hl__trace(uint64_t number, const struct hl_abi_registers *registers, int64_t result,
+               bool ended, bool served);
 
 #endif

@@ -55,7 +55,7 @@ struct hl__process {
     uint32_t thread_count;
     uint64_t ended_cpu_ns; /* CPU time of threads that ended */
     int32_t nice;
-    int exit_code;         /* of the first thread, if that ended before the others */
+    int exit_code; /* of the first thread, if that ended before the others */
     struct hl__descriptors *descriptors;
     struct hl__inode *directory; /* current directory, referenced */
     uint32_t file_mask;          /* umask */
