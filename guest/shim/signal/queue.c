@@ -14,12 +14,6 @@
 
 static uint32_t waiting_count;
 
-/* Until there are descriptors for signals. */
-__attribute__((weak)) void hl__signalfd_notify(int signal)
-{
-    (void)signal;
-}
-
 bool hl__signal_ignored(const struct hl__process *process, int signal)
 {
     uint64_t handler = process->signals.actions[signal].handler;

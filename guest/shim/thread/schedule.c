@@ -168,15 +168,15 @@ static bool go_on(void)
 /* Asks for a tick when the running thread must be interrupted at some time, and for none when not. */
 static void ask_for_ticks(void)
 {
-    uint64_t wanted = hl__timer_next(), now, period = ready.first ? SLICE_NS : 0;
-    bool input = hl__stream_input_wanted();
+    uint64_t wanted = hl__timer_next(), now;
+    bool turns = ready.first || hl__stream_input_wanted();
 
-    if (!period && !input && wanted == UINT64_MAX)
+    if (!turns && wanted == UINT64_MAX)
         return;
     now = hl__clock_monotonic_ns();
-    if (period || input)
+    if (turns)
         wanted = wanted < now + SLICE_NS ? wanted : now + SLICE_NS;
-    if (hl__hot.tick_ns <= wanted + SLICE_NS / 8 && (hl__hot.tick_period_ns || !period))
+    if (hl__hot.tick_ns <= wanted + SLICE_NS / 8)
         return;
     hl__hot.tick_ns = wanted;
     /* One that comes while the shim is being left is not noticed: another must follow. */
