@@ -14,19 +14,19 @@ static const struct option pack_options[] = {{"output", required_argument, NULL,
 
 static int print_help(void)
 {
-    printf(
-        "Usage: hyperlight pack [OPTION]... -o IMAGE PROGRAM [FILE]...\n"
-        "\n"
-        "Makes an image of a program of this machine with its interpreter, the libraries that\n"
-        "it needs, and the files and directories named, each at its own path or, written\n"
-        "FILE:PATH, at another. The image runs the program by default.\n"
-        "\n"
-        "  -o, --output IMAGE  file to make\n"
-        "      --preset NAME   add what a language needs: python (the standard library) or node\n"
-        "  -v, --verbose       print each file with its size\n"
-        "  -h, --help          print this help\n"
-        "\n"
-        "Exit status: 0; 1 if it failed; 2 after wrong usage.\n");
+    printf("Usage: hyperlight pack [OPTION]... -o IMAGE PROGRAM [FILE]...\n"
+           "\n"
+           "Makes an image of a program of this machine with its interpreter, the libraries that\n"
+           "it needs, and the files and directories named, each at its own path or, written\n"
+           "FILE:PATH, at another. The image runs the program by default.\n"
+           "\n"
+           "  -o, --output IMAGE  file to make\n"
+           "      --preset NAME   add what a language needs: python (the standard library), node\n"
+           "                      or perl\n"
+           "  -v, --verbose       print each file with its size\n"
+           "  -h, --help          print this help\n"
+           "\n"
+           "Exit status: 0; 1 if it failed; 2 after wrong usage.\n");
     return report_finish(STATUS_OK, STATUS_USAGE);
 }
 
@@ -58,7 +58,7 @@ static bool take_all(struct pack *pack, const struct wishes *wishes, struct pack
     for (char **file = wishes->files; good && *file; file++)
         good = take_named(pack, *file);
     if (good && wishes->preset)
-        good = pack_take_preset(pack, wishes->preset, program->path);
+        good = pack_take_preset(pack, wishes->preset, program);
     return good && pack_take_libraries(pack) && pack_take_optional_library(pack, "libgcc_s.so.1") &&
            pack_take_defaults(pack) && pack_write_cache(pack);
 }
@@ -73,13 +73,18 @@ static void print_summary(const struct pack *pack, const struct wishes *wishes)
            (double)pack->bytes / (1 << 20));
 }
 
-static void print_hint(const struct wishes *wishes, const struct pack_program *program)
+static void print_hint(const struct pack *pack, const struct wishes *wishes,
+                       const struct pack_program *program)
 {
     const char *preset = pack_preset_for(program->path);
     if (preset && !wishes->preset)
         report_text("hyperlight: pack: %s needs more than its libraries to run; '--preset %s' adds "
                     "it",
                     program->path, preset);
+    else if (pack->opens && !preset && !*wishes->files)
+        report_text("hyperlight: pack: %s can open more libraries as it runs (dlopen); name those "
+                    "that it needs as FILEs",
+                    program->path);
 }
 
 static bool write_image(struct pack *pack, const struct wishes *wishes)
@@ -93,8 +98,9 @@ static bool write_image(struct pack *pack, const struct wishes *wishes)
 
 static bool set_defaults(struct pack *pack, const struct pack_program *program)
 {
-    static const char *const environment[] = {
-        "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", "LANG=C.UTF-8", NULL};
+    char path[sizeof pack->folders + sizeof "PATH=" PACK_FOLDERS];
+    snprintf(path, sizeof path, "PATH=%s" PACK_FOLDERS, pack->folders);
+    const char *const environment[] = {path, "LANG=C.UTF-8", NULL};
     hl_error err = HL_ERROR_INIT;
     if (hl_image_builder_set_program(pack->builder, (const char *const *)program->arguments,
                                      environment, "/", &err) == HL_OK)
@@ -115,7 +121,7 @@ static int pack_image(const struct wishes *wishes)
            write_image(&pack, wishes);
     if (good) {
         print_summary(&pack, wishes);
-        print_hint(wishes, &program);
+        print_hint(&pack, wishes, &program);
     }
     pack_program_free(&program);
     pack_libraries_free(&pack);
@@ -135,7 +141,8 @@ static bool take_option(struct wishes *wishes, int option, char **argv)
     case 'p':
         wishes->preset = optarg;
         if (!pack_preset_exists(optarg))
-            report_error("--preset: there is none called '%s'; they are python and node", optarg);
+            report_error("--preset: there is none called '%s'; they are python, node and perl",
+                         optarg);
         return pack_preset_exists(optarg);
     default:
         option_refused(option, argv);

@@ -29,10 +29,12 @@ struct pack {
     size_t library_count, library_room;
     bool verbose;
     size_t files, libraries_taken;
-    uint64_t bytes;    /* of files, before equal ones are stored once */
-    ssize_t loader;    /* the object whose needs are taken just now, -1: none's */
-    char *interpreter; /* the program's loader, NULL: it is static */
-    bool failed;       /* reported */
+    uint64_t bytes;         /* of files, before equal ones are stored once */
+    ssize_t loader;         /* the object whose needs are taken just now, -1: none's */
+    char *interpreter;      /* the program's loader, NULL: it is static */
+    bool opens;             /* the program imports dlopen() */
+    char folders[PATH_MAX]; /* of programs, outside of PACK_FOLDERS; each with a colon behind it */
+    bool failed;            /* reported */
 };
 
 /* pack_tree.c: takes things into the image. Each returns false after it reported why not. */
@@ -57,6 +59,7 @@ struct elf_needs {
     char **needed;         /* NULL-terminated */
     char *rpath, *runpath; /* or NULL */
     bool no_default;       /* DF_1_NODEFLIB */
+    bool opens;            /* it imports dlopen() */
     char *strings;         /* owns the others */
 };
 /* False: the file cannot be read (errno), or there is no memory. */
@@ -80,18 +83,22 @@ bool pack_write_cache(struct pack *pack);
 
 /* pack_script.c: programs, found as a shell would, and what runs a script. */
 
-/* Takes the program, and its interpreters if it is a script; adds what runs it to `arguments`. */
+/* Where the image's programs are looked for in any case. */
+#define PACK_FOLDERS "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
 #define PACK_ARGUMENTS_MAX 16
 struct pack_program {
     char *arguments[PACK_ARGUMENTS_MAX + 1];
     size_t count;
-    char path[PATH_MAX]; /* of what is executed, symbolic links resolved */
+    char found[PATH_MAX]; /* what is executed: the program, or of a script the last interpreter */
+    char path[PATH_MAX];  /* the same, symbolic links resolved */
 };
+/* Takes the program, and its interpreters if it is a script; adds what runs it to `arguments`. */
 bool pack_take_program(struct pack *pack, const char *name, struct pack_program *program);
 void pack_program_free(struct pack_program *program);
 
 /* pack_preset.c */
-bool pack_take_preset(struct pack *pack, const char *preset, const char *program);
+bool pack_take_preset(struct pack *pack, const char *preset, const struct pack_program *program);
 /* The preset that a program would need, or NULL. */
 const char *pack_preset_for(const char *program);
 bool pack_preset_exists(const char *preset);

@@ -117,6 +117,7 @@ static bool read_dynamic(struct elf_file *elf, struct elf_needs *needs)
     needs->strings = read_part(elf, offset, size, STRINGS_MAX);
     if (!needs->strings)
         return false;
+    needs->opens = memmem(needs->strings, size, "\0dlopen", sizeof "\0dlopen") != NULL;
     needs->rpath = string_at(needs, dynamic_value(elf, DT_RPATH, UINT64_MAX), size);
     needs->runpath = string_at(needs, dynamic_value(elf, DT_RUNPATH, UINT64_MAX), size);
     needs->no_default = dynamic_value(elf, DT_FLAGS_1, 0) & DF_1_NODEFLIB;

@@ -297,6 +297,8 @@ static bool take_needs(struct pack *pack, size_t number, const struct elf_needs 
 {
     /* Taking adds objects, which moves them. */
     bool good = set_rpath(&pack->objects[number], needs);
+    if (number == 0)
+        pack->opens = needs->opens;
     if (good && needs->interpreter)
         good = take_interpreter(pack, pack->objects[number].host, needs->interpreter);
     for (char **name = needs->needed; good && name && *name; name++)

@@ -20,6 +20,19 @@ static bool take_if_there(struct pack *pack, const char *path, const char *const
     return access(path, F_OK) != 0 || pack_take_without(pack, path, left_out);
 }
 
+/* The folder above the one of a program. */
+static bool find_prefix(const char *program, char prefix[PATH_MAX])
+{
+    snprintf(prefix, PATH_MAX, "%s", program);
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(prefix, '/');
+        if (!slash)
+            return false;
+        *slash = '\0';
+    }
+    return true;
+}
+
 /* ---- Python ---- */
 
 /* Tests, programs with windows, files for development, and what was installed beside the library. */
@@ -38,22 +51,35 @@ static bool python_name(const char *program, char name[NAME_SIZE], char prefix[P
         size + digits >= NAME_SIZE)
         return false;
     snprintf(name, NAME_SIZE, "%.*s", (int)(size + digits), base);
-    snprintf(prefix, PATH_MAX, "%.*s", (int)(base - program - 1), program);
-    char *slash = strrchr(prefix, '/');
-    if (slash)
-        *slash = '\0';
-    return slash != NULL;
+    return find_prefix(program, prefix);
 }
 
-static bool take_python(struct pack *pack, const char *program)
+/* If the interpreter was found in a virtual environment: that, too, with all that is installed in it. */
+static bool take_environment(struct pack *pack, const char *found)
+{
+    static const char *const parts[] = {"pyvenv.cfg", "lib", "lib64"};
+    char prefix[PATH_MAX], path[PATH_MAX];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!find_prefix(found, prefix) ||
+            snprintf(path, sizeof path, "%s/%s", prefix, parts[i]) >= PATH_MAX)
+            return true;
+        if (access(path, F_OK) != 0 && i == 0)
+            return true; /* it is none */
+        if (!take_if_there(pack, path, NULL))
+            return false;
+    }
+    return true;
+}
+
+static bool take_python(struct pack *pack, const struct pack_program *program)
 {
     static const char *const folders[] = {"lib", "lib64"};
     char name[NAME_SIZE], prefix[PATH_MAX], path[PATH_MAX];
     bool found = false;
-    if (!python_name(program, name, prefix)) {
+    if (!python_name(program->path, name, prefix)) {
         report_error("--preset python: '%s' is not called pythonX.Y, so that its standard library "
                      "cannot be found; name it as a FILE",
-                     program);
+                     program->path);
         return false;
     }
     for (size_t i = 0; i < 2; i++) {
@@ -72,7 +98,8 @@ static bool take_python(struct pack *pack, const char *program)
                      prefix, name, name);
         return false;
     }
-    return take_if_there(pack, "/usr/share/zoneinfo", zones_left_out);
+    return take_environment(pack, program->found) &&
+           take_if_there(pack, "/usr/share/zoneinfo", zones_left_out);
 }
 
 /* ---- Node ---- */
@@ -88,21 +115,47 @@ static const char *const node_modules[] = {"/usr/share/nodejs/acorn",
                                            "/usr/lib/ssl/openssl.cnf",
                                            "/usr/share/zoneinfo/Etc/UTC"};
 
-static bool take_node(struct pack *pack, const char *program)
+static bool take_list(struct pack *pack, const char *const *paths, size_t count,
+                      const char *const *left_out)
 {
-    (void)program; /* its libraries come as everybody's do */
-    for (size_t i = 0; i < sizeof node_modules / sizeof *node_modules; i++)
-        if (!take_if_there(pack, node_modules[i], NULL))
+    for (size_t i = 0; i < count; i++)
+        if (!take_if_there(pack, paths[i], left_out))
             return false;
     return true;
+}
+
+static bool take_node(struct pack *pack, const struct pack_program *program)
+{
+    (void)program; /* its libraries come as everybody's do */
+    return take_list(pack, node_modules, sizeof node_modules / sizeof *node_modules, NULL);
+}
+
+/* ---- Perl ---- */
+
+/* Debian's modules; what other packages install is in perl5 folders and can be named as a FILE. */
+static const char *const perl_modules[] = {"/usr/lib/x86_64-linux-gnu/perl-base",
+                                           "/usr/lib/x86_64-linux-gnu/perl", "/usr/share/perl",
+                                           "/etc/perl"};
+static const char *const perl_left_out[] = {"CORE", "CPAN", "pod", NULL};
+
+static bool take_perl(struct pack *pack, const struct pack_program *program)
+{
+    char prefix[PATH_MAX], path[PATH_MAX];
+    if (strncmp(program->path, "/usr/bin/", strlen("/usr/bin/")) == 0)
+        return take_list(pack, perl_modules, sizeof perl_modules / sizeof *perl_modules,
+                         perl_left_out);
+    return !find_prefix(program->path, prefix) ||
+           snprintf(path, sizeof path, "%s/lib", prefix) >= PATH_MAX ||
+           take_if_there(pack, path, perl_left_out);
 }
 
 /* ---- Presets ---- */
 
 static const struct preset {
     const char *name, *prefix; /* of the program's name */
-    bool (*take)(struct pack *pack, const char *program);
-} presets[] = {{"python", "python", take_python}, {"node", "node", take_node}};
+    bool (*take)(struct pack *pack, const struct pack_program *program);
+} presets[] = {
+    {"python", "python", take_python}, {"node", "node", take_node}, {"perl", "perl", take_perl}};
 
 static const struct preset *find_preset(const char *name)
 {
@@ -117,7 +170,7 @@ bool pack_preset_exists(const char *preset)
     return find_preset(preset) != NULL;
 }
 
-bool pack_take_preset(struct pack *pack, const char *preset, const char *program)
+bool pack_take_preset(struct pack *pack, const char *preset, const struct pack_program *program)
 {
     return find_preset(preset)->take(pack, program);
 }
@@ -156,5 +209,7 @@ bool pack_take_defaults(struct pack *pack)
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (!pack_default(pack, files[i][0], files[i][1], strlen(files[i][1])))
             return false;
+    if (pack->interpreter && !take_if_there(pack, "/usr/lib/locale/C.utf8", NULL))
+        return false; /* what LANG says */
     return take_directory(pack, "/tmp", 01777) && take_directory(pack, "/root", 0700);
 }

@@ -56,7 +56,8 @@ static bool find_program(const char *name, char path[PATH_MAX])
             return true;
         folders += size;
     }
-    report_error("there is no program '%s' in PATH; write its path", name);
+    report_error("there is no program '%s' in PATH; write %s", name,
+                 access(name, F_OK) == 0 ? "./ before its name for the file here" : "its path");
     return false;
 }
 
@@ -92,37 +93,103 @@ static bool add_argument(struct pack_program *program, const char *text)
     return copy != NULL;
 }
 
-/* env(1) looks for the program; so does this tool, as the image's PATH is another one. */
-static char *named_by_env(struct hash_bang *script)
+/* Whether the folders, with colons between them, have one of this name. */
+static bool has_folder(const char *folders, const char *name, size_t size)
 {
-    const char *name = strrchr(script->interpreter, '/');
-    if (strcmp(name ? name + 1 : script->interpreter, "env") != 0)
-        return NULL;
-    char *program = script->argument;
-    if (strncmp(program, "-S", 2) == 0)
-        program += 2 + strspn(program + 2, " \t");
-    return *program && *program != '-' && !strchr(program, '=') ? program : NULL;
+    while (*folders) {
+        size_t next = strcspn(folders, ":");
+        if (next == size && memcmp(folders, name, size) == 0)
+            return true;
+        folders += next + (folders[next] == ':');
+    }
+    return false;
+}
+
+/* So that the image's PATH leads to what was found: `hyperlight run --root IMAGE NAME`. */
+static bool note_folder(struct pack *pack, const char *path)
+{
+    size_t size = (size_t)(strrchr(path, '/') - path), used = strlen(pack->folders);
+    if (size == 0 || memchr(path, ':', size) || has_folder(PACK_FOLDERS, path, size) ||
+        has_folder(pack->folders, path, size))
+        return true;
+    if (used + size + sizeof ":" > sizeof pack->folders) {
+        report_error("the folder of '%s' does not fit into PATH", path);
+        return false;
+    }
+    memcpy(pack->folders + used, path, size);
+    strcpy(pack->folders + used + size, ":");
+    return true;
+}
+
+/* ---- Scripts of env(1) ---- */
+
+static bool is_env(const struct hash_bang *script)
+{
+    const char *slash = strrchr(script->interpreter, '/');
+    return strcmp(slash ? slash + 1 : script->interpreter, "env") == 0;
+}
+
+/* Whether a word of env's is none of its options and no variable; `takes_next` says that the next word is an option's. */
+static bool is_program_word(const char *word, size_t size, bool *takes_next)
+{
+    bool is_value = *takes_next;
+    *takes_next = size == 2 && (memcmp(word, "-u", 2) == 0 || memcmp(word, "-C", 2) == 0);
+    return !is_value && *word != '-' && !memchr(word, '=', size);
+}
+
+/* Where the program is named in what follows "env", or NULL. `plain`: nothing but -S is before it. */
+static char *find_env_program(char *text, bool *plain)
+{
+    bool takes_next = false;
+    if (strncmp(text, "-S", 2) == 0)
+        text += 2;
+    *plain = true;
+    for (text += strspn(text, " \t"); *text; text += strspn(text, " \t")) {
+        size_t size = strcspn(text, " \t");
+        if (is_program_word(text, size, &takes_next))
+            return text;
+        *plain = false;
+        text += size;
+    }
+    return NULL;
 }
 
 static bool take_program(struct pack *pack, const char *name, struct pack_program *program,
                          int depth);
 
-static bool take_env_words(struct pack *pack, char *words, struct pack_program *program, int depth)
+static bool add_words(struct pack_program *program, char *words)
 {
-    char *rest = words;
-    const char *name = strsep(&rest, " \t");
-    if (!take_program(pack, name, program, depth + 1))
-        return false;
-    for (char *word; (word = strsep(&rest, " \t"));)
+    for (char *word; (word = strsep(&words, " \t"));)
         if (*word && !add_argument(program, word))
             return false;
     return true;
 }
 
+/* Takes what env would run. The tool looks for it itself, and the image's first argument is no env unless that has more to do. */
+static bool take_env_program(struct pack *pack, const struct hash_bang *script, char *words,
+                             bool plain, struct pack_program *program, int depth)
+{
+    struct pack_program inner = {.count = 0};
+    char argument[LINE_SIZE];
+    strcpy(argument, script->argument);
+    char *name = strsep(&words, " \t");
+    if (plain)
+        return take_program(pack, name, program, depth + 1) &&
+               (!words || add_words(program, words));
+    bool good = take_program(pack, name, &inner, depth + 1);
+    strcpy(program->found, inner.found);
+    strcpy(program->path, inner.path);
+    pack_program_free(&inner);
+    return good && add_argument(program, script->interpreter) && add_argument(program, argument);
+}
+
+/* ---- Scripts ---- */
+
 static bool take_interpreter(struct pack *pack, const char *path, struct hash_bang *script,
                              struct pack_program *program, int depth)
 {
-    char *words = named_by_env(script);
+    bool plain;
+    char *words = is_env(script) ? find_env_program(script->argument, &plain) : NULL;
     if (depth == SCRIPTS_MAX || !*script->interpreter) {
         report_error("'%s' is a script %s", path,
                      depth == SCRIPTS_MAX ? "of scripts of scripts, too many of them"
@@ -130,7 +197,8 @@ static bool take_interpreter(struct pack *pack, const char *path, struct hash_ba
         return false;
     }
     if (words)
-        return take_env_words(pack, words, program, depth);
+        return take_env_program(pack, script, words, plain, program, depth) &&
+               pack_take(pack, script->interpreter);
     return take_program(pack, script->interpreter, program, depth + 1) &&
            (!*script->argument || add_argument(program, script->argument));
 }
@@ -149,8 +217,10 @@ static bool take_program(struct pack *pack, const char *name, struct pack_progra
     } else if (!realpath(path, program->path)) {
         report_error("cannot read '%s': %s", path, strerror(errno));
         return false;
+    } else {
+        strcpy(program->found, path);
     }
-    return pack_take(pack, path) && add_argument(program, path);
+    return pack_take(pack, path) && note_folder(pack, path) && add_argument(program, path);
 }
 
 bool pack_take_program(struct pack *pack, const char *name, struct pack_program *program)

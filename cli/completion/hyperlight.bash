@@ -103,7 +103,7 @@ _hyperlight()
         image) _hyperlight_image "$previous" "$current" ;;
         pack)
             case $previous in
-                --preset) _hyperlight_words 'python node' "$current" ;;
+                --preset) _hyperlight_words 'python node perl' "$current" ;;
                 *)
                     if [[ $current == -* ]]; then
                         _hyperlight_words '--output --preset --verbose --help' "$current"

@@ -136,6 +136,38 @@ def test_scripts(pack, tmp_path, line, expected):
     assert run_in(image, tmp_path / "root", "works") == "script works\n"
 
 
+@pytest.fixture
+def script(tmp_path):
+    """script(text...): an executable file of these lines in a folder of its own."""
+    def make(*lines):
+        path = tmp_path / "own/script"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join([*lines, ""]))
+        path.chmod(0o755)
+        return path
+    return make
+
+
+def test_script_by_its_name(pack, script, tmp_path):
+    """What env(1) needs comes along, so that the script runs as a program, too, and PATH leads to it."""
+    path = script("#!/usr/bin/env sh", "echo script $1")
+    image, _ = pack(path)
+    assert f"PATH={path.parent}:/usr/local/bin:/usr/bin:/bin" in ":".join(image.environment)
+    image.arguments = ["/usr/bin/env", "script"]
+    (tmp_path / "root").mkdir()
+    assert run_in(image, tmp_path / "root", "works") == "script works\n"
+
+
+def test_script_with_options_for_env(pack, script, tmp_path):
+    path = script("#!/usr/bin/env -S -u NONE WORD=seen sh -e", "echo $WORD; false; echo no")
+    image, _ = pack(path)
+    assert image.arguments[0] == "/usr/bin/env" and image.arguments[-1] == os.fspath(path)
+    (tmp_path / "root").mkdir()
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        run_in(image, tmp_path / "root")
+    assert failure.value.stdout == "seen\n"
+
+
 def test_script_without_interpreter(tool, tmp_path):
     script = tmp_path / "script"
     script.write_text("#!/no/such/thing\n")
@@ -145,8 +177,10 @@ def test_script_without_interpreter(tool, tmp_path):
 
 
 @pytest.mark.parametrize("program, text", [("no-such-program-anywhere", "PATH"), ("./missing", "does not exist"),
-                                           ("/etc/passwd", "chmod +x")])
-def test_programs_that_cannot_be(tool, tmp_path, program, text):
+                                           ("here", "./ before"), ("/etc/passwd", "chmod +x")])
+def test_programs_that_cannot_be(tool, tmp_path, monkeypatch, program, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("#!/bin/sh\n")
     result = tool("pack", "-o", tmp_path / "image", program)
     assert result.returncode == 1 and text in result.stderr
 
@@ -174,6 +208,35 @@ def test_python(pack, tmp_path):
     (tmp_path / "root").mkdir()
     program = "import ssl, sqlite3, ctypes, lzma, decimal, json, zoneinfo; print(json.dumps(sorted({3, 1})))"
     assert run_in(image, tmp_path / "root", "-c", program) == "[1, 3]\n"
+
+
+def test_python_of_an_environment(pack, script, tmp_path):
+    """Its interpreter is a link; modules that were installed in it come along."""
+    home = tmp_path / "environment"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", home], check=True)
+    [packages] = home.glob("lib/python3.*/site-packages")
+    (packages / "installed.py").write_text("word = 'works'")
+    image, result = pack("--preset", "python", script(f"#!{home}/bin/python3", "import installed, sys; print(sys.prefix, installed.word)"))
+    assert not result.stderr and image.arguments[0] == f"{home}/bin/python3"
+    (tmp_path / "root").mkdir()
+    assert run_in(image, tmp_path / "root") == f"{home} works\n"
+
+
+def test_perl(pack, script, tmp_path):
+    program = script("#!/usr/bin/perl", "use strict; use warnings; use List::Util 'sum'; use JSON::PP; use POSIX 'floor'; use Encode;",
+                     "print JSON::PP->new->canonical->encode({sum => sum(1 .. 4), floor => floor(2.5)}), ucfirst(decode('UTF-8', 'x')), qq(\n);")
+    assert "--preset perl" in pack(program)[1].stderr
+    image, result = pack("--preset", "perl", program)
+    assert not result.stderr
+    (tmp_path / "root").mkdir()
+    assert run_in(image, tmp_path / "root") == '{"floor":2,"sum":10}X\n'
+
+
+def test_hint_about_libraries_that_are_opened_later(pack, tmp_path):
+    source = "#include <dlfcn.h>\nint main(int c, char **v) { return c > 1 && !dlopen(v[1], 1); }"
+    program = compile_c(tmp_path / "opens", source)
+    assert "dlopen" in pack(program)[1].stderr
+    assert "dlopen" not in pack(program, "/etc/passwd")[1].stderr and "dlopen" not in pack("true")[1].stderr
 
 
 def test_node(pack, tmp_path):

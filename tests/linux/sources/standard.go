@@ -28,6 +28,7 @@ func goroutines() {
 	var mutex sync.Mutex
 	total, counter := 0, atomic.Int64{}
 	for i := 0; i < 10000; i++ {
+		i := i // of this round, also before Go 1.22
 		group.Add(1)
 		go func() {
 			defer group.Done()
@@ -45,6 +46,7 @@ func goroutines() {
 		stages[i] = make(chan int)
 	}
 	for i := 0; i < 100; i++ {
+		i := i
 		go func() {
 			for v := range stages[i] {
 				stages[i+1] <- v + 1

@@ -163,7 +163,7 @@ fn main() {
     let deep = thread::Builder::new().stack_size(32 << 20).spawn(|| {
         fn down(n: u64) -> u64 {
             let pad = [n; 16];
-            if n == 0 { 0 } else { std::hint::black_box(pad)[3] - n + 1 + down(n - 1) }
+            if n == 0 { 0 } else { (unsafe { std::ptr::read_volatile(&pad[3]) }) - n + 1 + down(n - 1) }
         }
         down(50_000)
     });
