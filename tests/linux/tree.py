@@ -170,6 +170,9 @@ class Tree:
         if os.path.islink(further) or os.path.isfile(further):
             self._copy(further, self._place(further))
 
+    def _image_command(self, path):
+        return [TOOL, "image", "create", "-o", path, self.folder]
+
     def make_image(self):
         """The image of the tree, for the tool's --root."""
         with open(CACHE / f"{self.name}.lock", "w") as lock:
@@ -179,7 +182,7 @@ class Tree:
                 return self.image
             self.image.unlink(missing_ok=True)
             partial = self.image.with_suffix(".partial")
-            command = [TOOL, "image", "create", "-o", partial, self.folder]
+            command = self._image_command(partial)
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode != 0:
                 raise Unavailable(f"{' '.join(map(str, command))}: {result.stderr.strip() or result.returncode}")

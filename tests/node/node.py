@@ -1,19 +1,31 @@
 """Cases for Node.js."""
 from harness import case
-from tree import Tree, package_files
+from tree import TOOL, Tree, Unavailable, package_files
+
+NODE = "/usr/bin/node"
+MODULES = ("node-acorn", "node-cjs-module-lexer", "node-undici")  # which Debian's node reads as it starts
 
 
 def node_files():
     """The program and its libraries' packages; npm and headers are of no use here."""
-    return [path for path in package_files("nodejs") if path.startswith(("/usr/bin/node", "/usr/share/nodejs", "/usr/lib/x86_64-linux-gnu"))]
+    files = package_files("nodejs")
+    for package in MODULES:
+        try:
+            files += package_files(package)
+        except Unavailable:
+            pass  # others have all in one package
+    return [path for path in files if path.startswith((NODE, "/usr/share/nodejs", "/usr/lib/x86_64-linux-gnu"))]
 
 
 class NodeTree(Tree):
-    """Debian splits Node.js into packages; others have one."""
+    """For the native run the files of the packages, for the VM what `hyperlight pack` takes."""
 
     def _sources(self, made):
         self.files = node_files()
         return super()._sources(made)
+
+    def _image_command(self, path):
+        return [TOOL, "pack", "--preset", "node", "-o", path, NODE, f"{self.folder}/data:/data"]
 
 
 TREE = NodeTree("node")
@@ -70,13 +82,14 @@ CASES = {
     "performance": "const { performance } = require('perf_hooks'); const a = performance.now(); const { setTimeout: s } = require('timers/promises'); s(20).then(() => { const d = performance.now() - a; console.log(d >= 19 && d < 5000) })",
     "deep": "function d(n) { return n ? 1 + d(n - 1) : 0 } console.log(d(5000)); try { (function f() { f() })() } catch (e) { console.log(e instanceof RangeError) }",
     "spawn-refused": "const { spawnSync } = require('child_process'); const r = spawnSync('/none/program'); console.log(r.error instanceof Error)",
+    "fetch": "process.emitWarning = () => {}; console.log(new Headers({ a: 'b' }).get('a'), new URLSearchParams('a=1').get('a')); fetch('data:text/plain,hello').then(r => r.text()).then(t => console.log(t))",
     "large-output": "for (let i = 0; i < 20000; i++) console.log('line', i)",
 }
 STATUS = {"process": 3, "throw": 9}
 STDIN = {"stdin": "first\nsecond\n" * 2000, "readline": "some line\n" * 3000}
 
 for name, program in CASES.items():
-    case(name, ["/usr/bin/node", "-e", program], TREE, memory="1G", status=STATUS.get(name, 0), stdin=STDIN.get(name, ""), quick=False)
-case("error", ["/usr/bin/node", "-e", "throw new RangeError('boom')"], TREE, memory="1G", status=1, quick=False)
-case("syntax", ["/usr/bin/node", "-e", "let = ="], TREE, memory="1G", status=1, quick=False)
-case("script", ["/usr/bin/node", "-"], TREE, memory="1G", stdin="console.log(__filename, require.main === module)", quick=False)
+    case(name, [NODE, "-e", program], TREE, memory="1G", status=STATUS.get(name, 0), stdin=STDIN.get(name, ""), quick=False)
+case("error", [NODE, "-e", "throw new RangeError('boom')"], TREE, memory="1G", status=1, quick=False)
+case("syntax", [NODE, "-e", "let = ="], TREE, memory="1G", status=1, quick=False)
+case("script", [NODE, "-"], TREE, memory="1G", stdin="console.log(__filename, require.main === module)", quick=False)
