@@ -10,6 +10,7 @@
 #include "hyperlight/abi/x86_64.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 
 /* Where the shim reaches what lies elsewhere in a sandbox. */
 static uint8_t *ram_view, *root_view, *binary_view;
@@ -23,6 +24,7 @@ static uint8_t *ram_view, *root_view, *binary_view;
 #include "../../guest/shim/base/text.c"
 #include "../../guest/shim/file/image.c"
 #include "../../guest/shim/host/edits.c"
+#include "../../guest/shim/memory/address_space.c"
 #include "../../guest/shim/memory/advise.c"
 #include "../../guest/shim/memory/backing.c"
 #include "../../guest/shim/memory/fault.c"
@@ -114,6 +116,21 @@ void hl__inode_ref(struct hl__inode *inode)
 {
     SHIM_REQUIRE(inode->references > 0);
     inode->references++;
+}
+
+static struct hl__process fake_process;
+static struct hl__thread fake_thread = {.process = &fake_process};
+struct hl__thread *hl__thread = &fake_thread;
+
+void *hl__heap_new(size_t size)
+{
+    return calloc(1, size);
+}
+
+void hl__heap_free(void *object, size_t size)
+{
+    (void)size;
+    free(object);
 }
 
 void hl__inode_unref(struct hl__inode *inode)
@@ -356,7 +373,7 @@ static void shim_memory_set_up(void)
         memset(root_view + i * HL_ABI_PAGE_SIZE, (int)(i % 250) + 1, HL_ABI_PAGE_SIZE);
     SHIM_REQUIRE(hl__memory_init(FIRST_PAGE, RAM_PAGES, TEST_HEAP));
     hl__memory.map_base = TEST_MAP_BASE;
-    hl__memory.break_start = hl__memory.break_end = TEST_BREAK;
+    hl__memory.space->break_start = hl__memory.space->break_end = TEST_BREAK;
     edit_calls = 0;
 }
 

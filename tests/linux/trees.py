@@ -12,4 +12,6 @@ PYTHON = Tree("python", packages=["python3.11-minimal", "libpython3.11-minimal",
 # What was compiled here: see programs.py.
 # glibc loads libgcc_s where a thread ends early.
 GUESTS = Tree("guests", files=["/lib/x86_64-linux-gnu/libgcc_s.so.1"], made=built_guests, data=False)
+# Programs that run others.
+PROCESSES = Tree("processes", packages=["dash", "coreutils"], files=["/lib/x86_64-linux-gnu/libgcc_s.so.1"], made=built_guests, data=False)
 CPP, RUST, GO = (Tree(suffix, made=lambda suffix=suffix: built_sources("." + suffix), data=False) for suffix in ("cpp", "rs", "go"))

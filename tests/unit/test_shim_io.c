@@ -42,7 +42,6 @@
 static struct hl__process process;
 static struct hl__thread threads[THREADS];
 struct hl__thread *hl__thread = &threads[0];
-struct hl__credentials hl__credentials;
 struct hl__hot hl__hot;
 static uint64_t now = 5 * SECOND;
 static int64_t objects;           /* on the heap */

@@ -587,11 +587,11 @@ static void refused_edits_leave_the_books_right(void **state)
         at = map(0, 8192, PROT_READ | PROT_WRITE, 0);
         if (at > 0)
             at = map(0x10000000, 4ull << 20, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_POPULATE);
-        set_break(hl__memory.break_start + 20000);
+        set_break(hl__memory.space->break_start + 20000);
         edits_fail_after = -1;
         check_books();
         unmap_all();
-        hl__memory.break_end = hl__memory.break_start;
+        hl__memory.space->break_end = hl__memory.space->break_start;
         check_books();
     }
 }

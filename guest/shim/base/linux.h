@@ -151,6 +151,7 @@ enum {
     SIGNAL_COUNT = 64
 };
 enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
+#define SA_NOCLDWAIT 2ull
 #define SA_SIGINFO 4ull
 #define SA_RESTORER 0x04000000ull
 #define SA_ONSTACK 0x08000000ull
@@ -198,6 +199,12 @@ struct linux_siginfo {
             int32_t id, overrun;
             uint64_t value;
         } timer;
+        struct {
+            int32_t pid;
+            uint32_t uid;
+            int32_t status;
+            int64_t user_ticks, system_ticks;
+        } child;
         uint8_t reserved[112];
     };
 };

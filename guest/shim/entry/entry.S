@@ -134,6 +134,14 @@ hl__syscall_direct:
     call hl__syscall_enter
     RESUME hl__hot + HOT_SYSCALL
 
+/* Leaves a system call or fault whose thread has ended: never returns. */
+    .globl hl__leave
+hl__leave:
+    lea hl__syscall_stack_top(%rip), %rsp
+    xor %ebp, %ebp
+    call hl__schedule
+    RESUME hl__hot + HOT_SYSCALL
+
 /* The host reflects an exception or a tick; it lies in the mailbox. One that interrupted the program is
  * handled like a system call, one in the shim's own text on a stack of its own. */
     .globl hl__fault

@@ -98,14 +98,17 @@ static bool in_range(uint64_t rip, const char *start, const char *end)
     return rip >= (uint64_t)start && rip < (uint64_t)end;
 }
 
-static enum hl__fault_result page_fault(const struct hl_abi_fault *fault)
+static enum hl__fault_result page_fault(const struct hl_abi_fault *fault, bool in_program)
 {
+    static const char no_memory[] =
+        "out of memory: a page that was touched first could not be backed";
     enum hl__fault_result result =
         hl__memory_fault(fault->address, fault->error_code, fault->registers.rip);
 
+    if (result == HL__FAULT_NO_MEMORY && in_program)
+        hl__process_refuse(HL_ABI_REFUSAL_MEMORY, no_memory);
     if (result == HL__FAULT_NO_MEMORY)
-        hl__host_refuse(HL_ABI_REFUSAL_MEMORY,
-                        "out of memory: a page that was touched first could not be backed");
+        hl__host_refuse(HL_ABI_REFUSAL_MEMORY, no_memory);
     return result;
 }
 
@@ -123,7 +126,7 @@ void hl__fault_in_shim(void)
     busy = true;
     hl__interrupted = HL__MAILBOX->fault;
     if (hl__interrupted.vector != VECTOR_PAGE ||
-        page_fault(&hl__interrupted) != HL__FAULT_RESOLVED) {
+        page_fault(&hl__interrupted, false) != HL__FAULT_RESOLVED) {
         if (in_range(registers->rip, hl__access_start, hl__access_end))
             registers->rip = (uint64_t)hl__access_failed;
         else if (hl__interrupted.vector == VECTOR_DEBUG)
@@ -145,7 +148,7 @@ void hl__fault_in_program(void)
         hl__schedule_tick();
     } else {
         if (fault.vector == VECTOR_PAGE)
-            result = page_fault(&fault);
+            result = page_fault(&fault, true);
         if (result != HL__FAULT_RESOLVED) {
             info = signal_of(&fault, result);
             hl__signal_fault(&fault, &info);

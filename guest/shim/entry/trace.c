@@ -224,7 +224,7 @@ void hl__trace(uint64_t number, const struct hl_abi_registers *registers, int64_
     struct hl__text text;
 
     hl__text_start(&text, bytes, sizeof bytes);
-    if (hl__process()->thread_count > 1) {
+    if (!hl__thread_is_only()) {
         hl__text_add(&text, "[");
         hl__text_add_number(&text, (uint64_t)hl__thread->id);
         hl__text_add(&text, "] ");

@@ -2,25 +2,29 @@
 #include "file/credentials.h"
 #include "entry/access.h"
 #include "entry/syscall.h"
+#include "thread/thread.h"
 
-struct hl__credentials hl__credentials;
+bool hl__is_root(void)
+{
+    return hl__credentials()->user.file == 0;
+}
 
 bool hl__in_group(uint32_t gid)
 {
-    for (uint32_t i = 0; i < hl__credentials.group_count; i++)
-        if (hl__credentials.groups[i] == gid)
+    for (uint32_t i = 0; i < hl__credentials()->group_count; i++)
+        if (hl__credentials()->groups[i] == gid)
             return true;
-    return hl__credentials.group.file == gid;
+    return hl__credentials()->group.file == gid;
 }
 
 bool hl__is_owner(const struct hl__inode *inode)
 {
-    return hl__is_root() || hl__credentials.user.file == inode->uid;
+    return hl__is_root() || hl__credentials()->user.file == inode->uid;
 }
 
 bool hl__may(const struct hl__inode *inode, uint32_t rights, bool real)
 {
-    const struct hl__credentials *own = &hl__credentials;
+    const struct hl__credentials *own = hl__credentials();
     uint32_t uid = real ? own->user.real : own->user.file;
     uint32_t gid = real ? own->group.real : own->group.file;
     uint32_t granted = inode->mode;
@@ -45,7 +49,7 @@ static bool is_one_of(const struct hl__identity *identity, uint32_t id)
 
 static bool privileged(void)
 {
-    return hl__credentials.user.effective == 0;
+    return hl__credentials()->user.effective == 0;
 }
 
 static int64_t identity_set(struct hl__identity *identity, uint32_t id)
@@ -115,86 +119,88 @@ static int64_t identity_set_file(struct hl__identity *identity, uint32_t id)
 HL__SYSCALL(getuid)
 {
     (void)arg;
-    return hl__credentials.user.real;
+    return hl__credentials()->user.real;
 }
 
 HL__SYSCALL(geteuid)
 {
     (void)arg;
-    return hl__credentials.user.effective;
+    return hl__credentials()->user.effective;
 }
 
 HL__SYSCALL(getgid)
 {
     (void)arg;
-    return hl__credentials.group.real;
+    return hl__credentials()->group.real;
 }
 
 HL__SYSCALL(getegid)
 {
     (void)arg;
-    return hl__credentials.group.effective;
+    return hl__credentials()->group.effective;
 }
 
 HL__SYSCALL(setuid)
 {
-    return (uint32_t)arg[0] == UINT32_MAX ? -EINVAL
-                                          : identity_set(&hl__credentials.user, (uint32_t)arg[0]);
+    return (uint32_t)arg[0] == UINT32_MAX
+               ? -EINVAL
+               : identity_set(&hl__credentials()->user, (uint32_t)arg[0]);
 }
 
 HL__SYSCALL(setgid)
 {
-    return (uint32_t)arg[0] == UINT32_MAX ? -EINVAL
-                                          : identity_set(&hl__credentials.group, (uint32_t)arg[0]);
+    return (uint32_t)arg[0] == UINT32_MAX
+               ? -EINVAL
+               : identity_set(&hl__credentials()->group, (uint32_t)arg[0]);
 }
 
 HL__SYSCALL(setreuid)
 {
-    return identity_set_two(&hl__credentials.user, arg);
+    return identity_set_two(&hl__credentials()->user, arg);
 }
 
 HL__SYSCALL(setregid)
 {
-    return identity_set_two(&hl__credentials.group, arg);
+    return identity_set_two(&hl__credentials()->group, arg);
 }
 
 HL__SYSCALL(setresuid)
 {
-    return identity_set_three(&hl__credentials.user, arg);
+    return identity_set_three(&hl__credentials()->user, arg);
 }
 
 HL__SYSCALL(setresgid)
 {
-    return identity_set_three(&hl__credentials.group, arg);
+    return identity_set_three(&hl__credentials()->group, arg);
 }
 
 HL__SYSCALL(getresuid)
 {
-    return identity_get_three(&hl__credentials.user, arg);
+    return identity_get_three(&hl__credentials()->user, arg);
 }
 
 HL__SYSCALL(getresgid)
 {
-    return identity_get_three(&hl__credentials.group, arg);
+    return identity_get_three(&hl__credentials()->group, arg);
 }
 
 HL__SYSCALL(setfsuid)
 {
-    return identity_set_file(&hl__credentials.user, (uint32_t)arg[0]);
+    return identity_set_file(&hl__credentials()->user, (uint32_t)arg[0]);
 }
 
 HL__SYSCALL(setfsgid)
 {
-    return identity_set_file(&hl__credentials.group, (uint32_t)arg[0]);
+    return identity_set_file(&hl__credentials()->group, (uint32_t)arg[0]);
 }
 
 HL__SYSCALL(getgroups)
 {
-    uint32_t count = hl__credentials.group_count;
+    uint32_t count = hl__credentials()->group_count;
 
     if ((int32_t)arg[0] < 0 || (arg[0] && (uint32_t)arg[0] < count))
         return -EINVAL;
-    if (arg[0] && hl__user_write(arg[1], hl__credentials.groups, count * 4) < 0)
+    if (arg[0] && hl__user_write(arg[1], hl__credentials()->groups, count * 4) < 0)
         return -EFAULT;
     return count;
 }
@@ -209,8 +215,8 @@ HL__SYSCALL(setgroups)
         return -EINVAL;
     if (hl__user_read(groups, arg[1], arg[0] * 4) < 0)
         return -EFAULT;
-    hl__credentials.group_count = (uint32_t)arg[0];
+    hl__credentials()->group_count = (uint32_t)arg[0];
     for (uint32_t i = 0; i < arg[0]; i++)
-        hl__credentials.groups[i] = groups[i];
+        hl__credentials()->groups[i] = groups[i];
     return 0;
 }

@@ -16,17 +16,12 @@ struct hl__credentials {
     uint32_t groups[HL__GROUPS_MAX];
 };
 
-extern struct hl__credentials hl__credentials;
-
 /* Rights on a file, as bits of R_OK, W_OK, X_OK. `real`: of the real user, for access(). */
 bool hl__may(const struct hl__inode *inode, uint32_t rights, bool real);
 /* Whether the program may change what only an owner may. */
 bool hl__is_owner(const struct hl__inode *inode);
 bool hl__in_group(uint32_t gid);
 
-static inline bool hl__is_root(void)
-{
-    return hl__credentials.user.file == 0;
-}
+bool hl__is_root(void);
 
 #endif

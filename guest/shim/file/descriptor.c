@@ -67,8 +67,35 @@ struct hl__descriptors *hl__descriptors_new(void)
     }
     descriptors->capacity = CAPACITY_MIN;
     descriptors->limit = HL__DESCRIPTORS_SOFT;
-    descriptors->references = 1;
     return descriptors;
+}
+
+struct hl__descriptors *hl__descriptors_copy(const struct hl__descriptors *from)
+{
+    struct hl__descriptors *copy = hl__heap_new(sizeof *copy);
+    struct hl__descriptor *items = hl__heap_new(from->capacity * sizeof *items);
+
+    if (!copy || !items) {
+        hl__heap_free(copy, sizeof *copy);
+        hl__heap_free(items, from->capacity * sizeof *items);
+        return NULL;
+    }
+    *copy = *from;
+    copy->items = items;
+    for (uint32_t i = 0; i < from->capacity; i++) {
+        items[i] = from->items[i];
+        if (items[i].file)
+            hl__file_ref(items[i].file);
+    }
+    return copy;
+}
+
+void hl__descriptors_free(struct hl__descriptors *descriptors)
+{
+    for (uint32_t i = 0; i < descriptors->capacity; i++)
+        hl__file_unref(descriptors->items[i].file);
+    hl__heap_free(descriptors->items, descriptors->capacity * sizeof *descriptors->items);
+    hl__heap_free(descriptors, sizeof *descriptors);
 }
 
 static struct hl__descriptors *table(void)

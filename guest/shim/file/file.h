@@ -85,10 +85,12 @@ struct hl__descriptor {
 struct hl__descriptors {
     struct hl__descriptor *items;
     uint32_t capacity, lowest_free, limit; /* limit: RLIMIT_NOFILE */
-    uint32_t references;                   /* processes that share it */
 };
 
 struct hl__descriptors *hl__descriptors_new(void); /* empty; NULL: memory has run out */
+/* The same open files under the same descriptors. NULL: memory has run out. */
+struct hl__descriptors *hl__descriptors_copy(const struct hl__descriptors *from);
+void hl__descriptors_free(struct hl__descriptors *descriptors); /* closes them */
 /* The file of a descriptor of the current process, not referenced; NULL: -EBADF. */
 struct hl__file *hl__descriptor_file(uint64_t descriptor);
 /* The lowest free descriptor from `lowest` on gets the file and takes over its reference. Returns it, or
@@ -118,8 +120,6 @@ int64_t hl__path_make(const char *path, uint32_t mode, struct hl__inode **inode)
 int64_t hl__path_of(struct hl__inode *inode, char *path, uint64_t size);
 /* Reads from a regular file into the shim's memory: the loader's. Bytes, fewer at the end. */
 int64_t hl__inode_read(struct hl__inode *inode, void *to, uint64_t size, uint64_t position);
-/* The file that the program was loaded from, referenced: /proc/self/exe. NULL: nobody set it. */
-extern struct hl__inode *hl__executable;
 /* Sets up the tree: the image if there is one, /dev, /proc, /tmp, /etc defaults, the guest binary. */
 bool hl__tree_init(void);
 

@@ -42,8 +42,8 @@ struct hl__inode *hl__inode_for(const struct hl__inode *directory, uint32_t mode
 
     if (!inode)
         return NULL;
-    inode->uid = hl__credentials.user.file;
-    inode->gid = hl__credentials.group.file;
+    inode->uid = hl__credentials()->user.file;
+    inode->gid = hl__credentials()->group.file;
     if (directory->mode & S_ISGID) {
         inode->gid = directory->gid;
         if (hl__inode_type(inode) == S_IFDIR)

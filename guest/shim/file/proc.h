@@ -57,12 +57,6 @@ struct hl__proc_node {
 extern const struct hl__proc_node hl__proc_process_nodes[], hl__proc_system_nodes[];
 extern const uint32_t hl__proc_process_node_count, hl__proc_system_node_count;
 
-/* Where the program's arguments, environment and auxiliary vector lie, set when it is loaded. */
-struct hl__program_area {
-    uint64_t arguments, environment, environment_end, aux, aux_end;
-};
-extern struct hl__program_area hl__program_area;
-
 /* Hangs both into the tree. False when memory has run out. */
 bool hl__proc_init(void);
 

@@ -15,8 +15,6 @@
 #define TICK_NS 10000000u
 #define KIB 1024u
 
-struct hl__program_area hl__program_area;
-
 /* The thread that a file is about: the first one if it is about the process. */
 static const struct hl__thread *thread_of(int32_t id)
 {
@@ -43,19 +41,19 @@ static void put_memory(struct hl__output *output, uint64_t start, uint64_t end)
 static void cmdline_text(struct hl__output *output, int32_t id)
 {
     (void)id;
-    put_memory(output, hl__program_area.arguments, hl__program_area.environment);
+    put_memory(output, hl__memory.space->arguments, hl__memory.space->environment);
 }
 
 static void environ_text(struct hl__output *output, int32_t id)
 {
     (void)id;
-    put_memory(output, hl__program_area.environment, hl__program_area.environment_end);
+    put_memory(output, hl__memory.space->environment, hl__memory.space->environment_end);
 }
 
 static void auxv_text(struct hl__output *output, int32_t id)
 {
     (void)id;
-    put_memory(output, hl__program_area.aux, hl__program_area.aux_end);
+    put_memory(output, hl__memory.space->aux, hl__memory.space->aux_end);
 }
 
 static void comm_text(struct hl__output *output, int32_t id)
@@ -138,7 +136,7 @@ static struct usage usage_now(void)
         else if (mapping.rights & HL_ABI_RIGHT_WRITE && !mapping.shared)
             usage.data += pages;
     }
-    usage.stack = HL__PAGES(hl__memory.stack_end - hl__memory.stack_start);
+    usage.stack = HL__PAGES(hl__memory.space->stack_end - hl__memory.space->stack_start);
     usage.resident = hl__memory.total_pages - hl__pages_free(&hl__memory.pages);
     return usage;
 }
@@ -164,25 +162,27 @@ static void stat_text(struct hl__output *output, int32_t id)
 {
     const struct hl__thread *thread = thread_of(id);
     struct usage usage = usage_now();
-    uint64_t cpu = id == hl__process()->id ? hl__process_cpu_ns() : hl__thread_cpu_ns(thread);
+    uint64_t cpu =
+        id == hl__process()->id ? hl__process_cpu_ns(hl__process()) : hl__thread_cpu_ns(thread);
 
     hl__output_line(output, "", (uint64_t)thread->id, " (");
     hl__output_text(output, thread->name);
-    hl__output_text(output, thread == hl__thread ? ") R 1" : ") S 1");
-    hl__output_line(output, " ", HL__PROCESS_ID, "");
-    hl__output_line(output, " ", HL__PROCESS_ID, " 0 -1 4194304 0 0 0 0");
+    hl__output_text(output, thread == hl__thread ? ") R" : ") S");
+    hl__output_line(output, " ", (uint64_t)hl__process_parent_id(hl__process()), "");
+    hl__output_line(output, " ", (uint64_t)hl__process()->group, "");
+    hl__output_line(output, " ", (uint64_t)hl__process()->session, " 0 -1 4194304 0 0 0 0");
     hl__output_line(output, " ", cpu / TICK_NS, " 0 0 0 20 0");
     hl__output_line(output, " ", hl__process()->thread_count, " 0 0");
     hl__output_line(output, " ", usage.size * HL_ABI_PAGE_SIZE, "");
     hl__output_line(output, " ", usage.resident, " 18446744073709551615 1 1");
-    hl__output_line(output, " ", hl__memory.stack_end, "");
+    hl__output_line(output, " ", hl__memory.space->stack_end, "");
     put_numbers(output, 9, 0);
     hl__output_text(output, " 17 0 0 0 0 0 0 0 0");
-    hl__output_line(output, " ", hl__memory.break_start, "");
-    hl__output_line(output, " ", hl__program_area.arguments, "");
-    hl__output_line(output, " ", hl__program_area.environment, "");
-    hl__output_line(output, " ", hl__program_area.environment, "");
-    hl__output_line(output, " ", hl__program_area.environment_end, " 0\n");
+    hl__output_line(output, " ", hl__memory.space->break_start, "");
+    hl__output_line(output, " ", hl__memory.space->arguments, "");
+    hl__output_line(output, " ", hl__memory.space->environment, "");
+    hl__output_line(output, " ", hl__memory.space->environment, "");
+    hl__output_line(output, " ", hl__memory.space->environment_end, " 0\n");
 }
 
 static void put_identity(struct hl__output *output, const char *label,
@@ -245,12 +245,14 @@ static void status_text(struct hl__output *output, int32_t id)
     hl__output_text(output,
                     thread == hl__thread ? "State:\tR (running)\n" : "State:\tS (sleeping)\n");
     hl__output_line(output, "Tgid:\t", (uint64_t)hl__process()->id, "\nNgid:\t0\n");
-    hl__output_line(output, "Pid:\t", (uint64_t)thread->id, "\nPPid:\t1\nTracerPid:\t0\n");
-    put_identity(output, "Uid:", &hl__credentials.user);
-    put_identity(output, "Gid:", &hl__credentials.group);
+    hl__output_line(output, "Pid:\t", (uint64_t)thread->id, "");
+    hl__output_line(output, "\nPPid:\t", (uint64_t)hl__process_parent_id(hl__process()),
+                    "\nTracerPid:\t0\n");
+    put_identity(output, "Uid:", &hl__credentials()->user);
+    put_identity(output, "Gid:", &hl__credentials()->group);
     hl__output_line(output, "FDSize:\t", hl__process()->descriptors->capacity, "\nGroups:\t");
-    for (uint32_t i = 0; i < hl__credentials.group_count; i++)
-        hl__output_line(output, "", hl__credentials.groups[i], " ");
+    for (uint32_t i = 0; i < hl__credentials()->group_count; i++)
+        hl__output_line(output, "", hl__credentials()->groups[i], " ");
     hl__output_line(output, "\nVmPeak:\t", usage.size * page_kib, " kB\n");
     hl__output_line(output, "VmSize:\t", usage.size * page_kib,
                     " kB\nVmLck:\t0 kB\nVmPin:\t0 kB\n");
@@ -300,8 +302,8 @@ static void limits_text(struct hl__output *output, int32_t id)
     put_limit(output, "Max cpu time", none, none, "seconds   ");
     put_limit(output, "Max file size", none, none, "bytes     ");
     put_limit(output, "Max data size", none, none, "bytes     ");
-    put_limit(output, "Max stack size", hl__memory.stack_end - hl__memory.stack_start, none,
-              "bytes     ");
+    put_limit(output, "Max stack size", hl__memory.space->stack_end - hl__memory.space->stack_start,
+              none, "bytes     ");
     put_limit(output, "Max core file size", 0, 0, "bytes     ");
     put_limit(output, "Max processes", HL__THREADS_MAX, HL__THREADS_MAX, "processes ");
     put_limit(output, "Max open files", hl__process()->descriptors->limit, HL__DESCRIPTORS_MAX,
@@ -367,7 +369,7 @@ static int64_t inode_follow(struct hl__inode *from, struct hl__inode **inode)
 static int64_t exe_follow(int32_t id, struct hl__inode **inode, struct hl__file **file)
 {
     (void)id, (void)file;
-    return inode_follow(hl__executable, inode);
+    return inode_follow(hl__memory.space->executable, inode);
 }
 
 static int64_t cwd_follow(int32_t id, struct hl__inode **inode, struct hl__file **file)

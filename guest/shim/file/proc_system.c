@@ -142,7 +142,7 @@ static void put_seconds(struct hl__output *output, uint64_t ns)
 
 static uint64_t idle_ns(void)
 {
-    uint64_t up = hl__clock_monotonic_ns(), busy = hl__process_cpu_ns();
+    uint64_t up = hl__clock_monotonic_ns(), busy = hl__process_cpu_ns(hl__process());
 
     return up > busy ? up - busy : 0;
 }
@@ -165,7 +165,7 @@ static void loadavg_text(struct hl__output *output, int32_t id)
 
 static void put_cpu_times(struct hl__output *output, const char *label)
 {
-    hl__output_line(output, label, hl__process_cpu_ns() / TICK_NS, " 0 0 ");
+    hl__output_line(output, label, hl__process_cpu_ns(hl__process()) / TICK_NS, " 0 0 ");
     hl__output_line(output, "", idle_ns() / TICK_NS, " 0 0 0 0 0 0\n");
 }
 

@@ -5,11 +5,10 @@
 #include "file/proc.h"
 #include "file/tree.h"
 #include "memory/heap.h"
+#include "memory/memory.h"
 #include "thread/thread.h"
 
 #include <string.h>
-
-struct hl__inode *hl__executable;
 
 static const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n"
                              "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
@@ -188,7 +187,7 @@ static bool setup_program(void)
             inode->base = HL__PAGE_PROGRAM;
             inode->base_size = inode->size = HL__BOOT->program_size;
             hl__inode_ref(inode);
-            hl__executable = inode;
+            hl__memory.space->executable = inode;
             return put(directory, size ? path : "program", size ? size : 7, inode);
         }
         directory = directory_at(directory, path, size, 0755);

@@ -137,8 +137,7 @@ static int64_t output_write_vectors(struct hl__file *file, const struct hl__vect
 /* Whether reading may wait in the host: nobody else has anything to do meanwhile. */
 static bool may_wait_in_host(const struct hl__file *file)
 {
-    return !(file->flags & O_NONBLOCK) && hl__process()->thread_count == 1 &&
-           hl__timer_next() == UINT64_MAX;
+    return !(file->flags & O_NONBLOCK) && hl__thread_is_only() && hl__timer_next() == UINT64_MAX;
 }
 
 static bool input_there(void)

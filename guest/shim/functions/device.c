@@ -49,7 +49,7 @@ static void device_close(struct hl__file *file)
  * thread will never reply. */
 static bool reply_may_come(void)
 {
-    return hl__service_owes() && hl__process()->thread_count > 1;
+    return hl__service_owes() && !hl__thread_is_only();
 }
 
 static uint32_t device_ready(struct hl__file *file)

@@ -8,8 +8,8 @@
 
 struct linux_ucred hl__socket_credentials(void)
 {
-    return (struct linux_ucred){hl__process()->id, hl__credentials.user.effective,
-                                hl__credentials.group.effective};
+    return (struct linux_ucred){hl__process()->id, hl__credentials()->user.effective,
+                                hl__credentials()->group.effective};
 }
 
 void hl__socket_changed(struct hl__socket *socket, uint32_t events)

@@ -5,6 +5,7 @@
 #include "host/edits.h"
 #include "memory/heap.h"
 #include "memory/memory.h"
+#include "thread/thread.h"
 
 #include <string.h>
 
@@ -305,7 +306,7 @@ static int64_t copy_vectors(const uint64_t *arg, bool to_local)
 
     if (arg[5] || arg[2] > IOV_MAX || arg[4] > IOV_MAX)
         return -EINVAL;
-    if ((int32_t)arg[0] != HL__PROCESS_ID)
+    if ((int32_t)arg[0] != hl__process()->id)
         return -ESRCH;
     for (;;) {
         int64_t left = vectors_next(&local), other = vectors_next(&remote);

@@ -143,6 +143,7 @@ bool hl__memory_init(uint64_t first_page, uint64_t end_page, uint64_t heap)
         return false;
     memory->vmas.capacity = VMAS_PER_PAGE;
     memory->table.node_end = NODES_START;
+    hl__address_space_enter(hl__address_space_first());
     return true;
 }
 

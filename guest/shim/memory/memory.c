@@ -241,18 +241,23 @@ static const char *mapping_name(const struct hl__vma *vma)
 
     if (vma->inode)
         return NULL;
-    if (vma->start < memory->break_end && vma->end > memory->break_start)
+    if (vma->start < memory->space->break_end && vma->end > memory->space->break_start)
         return "[heap]";
-    return vma->start < memory->stack_end && vma->end >= memory->stack_end ? "[stack]" : NULL;
+    return vma->start < memory->space->stack_end && vma->end >= memory->space->stack_end ? "[stack]"
+                                                                                         : NULL;
 }
 
 bool hl__memory_mapping(uint64_t address, struct hl__mapping *mapping)
 {
-    uint32_t i = hl__vma_at_or_after(&hl__memory.vmas, address);
-    const struct hl__vma *vma = &hl__memory.vmas.items[i];
+    const struct hl__vmas *vmas = &hl__memory.vmas;
+    uint32_t i = hl__vma_at_or_after(vmas, address);
+    const struct hl__vma *vma;
 
-    if (i == hl__memory.vmas.count)
+    while (i < vmas->count && vmas->items[i].owner != vmas->owner)
+        i++;
+    if (i == vmas->count)
         return false;
+    vma = &vmas->items[i];
     *mapping = (struct hl__mapping){.start = vma->start,
                                     .end = vma->end,
                                     .rights = (uint32_t)(vma->flags & HL__VMA_RIGHTS),

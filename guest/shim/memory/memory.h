@@ -9,6 +9,7 @@
 #include "file/inode.h"
 #include "hyperlight/abi/hypercall.h"
 #include "hyperlight/abi/x86_64.h"
+#include "memory/address_space.h"
 #include "memory/pages.h"
 #include "memory/retired.h"
 #include "memory/table.h"
@@ -49,9 +50,8 @@ struct hl__memory {
     struct hl__vmas vmas;
     uint64_t total_pages;
     uint64_t zero_page; /* a page of zeroes in reach of the shim: stands for holes of files */
-    uint64_t break_start, break_end;
-    uint64_t map_base; /* where mappings without a wish are looked for, upwards */
-    uint64_t stack_start, stack_end;
+    uint64_t map_base;  /* where mappings without a wish are looked for, upwards */
+    struct hl__address_space *space; /* of the program that runs */
     struct hl__lookahead break_ahead, map_ahead;
     struct hl__retired retired;
     uint64_t unmap_count; /* unmappings that could have been put off */

@@ -29,8 +29,11 @@ static int64_t take_place(uint64_t start, uint64_t size, uint64_t flags)
         return -EINVAL;
     if (!hl__memory_range_valid(start, size))
         return start < HL_ABI_USER_START ? -EPERM : -ENOMEM;
-    if (!(flags & MAP_FIXED_NOREPLACE))
+    if (!(flags & MAP_FIXED_NOREPLACE)) {
+        if (hl__address_space_foreign(start, start + size))
+            return -ENOMEM;
         return hl__memory_unmap(start, start + size);
+    }
     if (hl__vma_any(&hl__memory.vmas, start, start + size))
         return -EEXIST;
     hl__memory_drop_ahead(start, start + size);
@@ -292,16 +295,16 @@ static int64_t break_grow(uint64_t old_end, uint64_t new_end)
 HL__SYSCALL(brk)
 {
     struct hl__memory *memory = &hl__memory;
-    uint64_t old_end = HL__PAGE_UP(memory->break_end), new_end = HL__PAGE_UP(arg[0]);
+    uint64_t old_end = HL__PAGE_UP(memory->space->break_end), new_end = HL__PAGE_UP(arg[0]);
     int64_t failure = 0;
 
-    if (arg[0] < memory->break_start || arg[0] >= HL_ABI_USER_END)
-        return (int64_t)memory->break_end;
+    if (arg[0] < memory->space->break_start || arg[0] >= HL_ABI_USER_END)
+        return (int64_t)memory->space->break_end;
     if (new_end > old_end)
         failure = break_grow(old_end, new_end);
     else if (new_end < old_end)
         failure = hl__memory_unmap(new_end, old_end);
     if (!failure)
-        memory->break_end = arg[0];
-    return (int64_t)memory->break_end;
+        memory->space->break_end = arg[0];
+    return (int64_t)memory->space->break_end;
 }

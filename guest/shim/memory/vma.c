@@ -91,7 +91,7 @@ static uint32_t vma_split(struct hl__vmas *vmas, uint64_t address)
 
 static bool vma_can_join(const struct hl__vma *a, const struct hl__vma *b)
 {
-    if (a->end != b->start || a->flags != b->flags || a->inode != b->inode)
+    if (a->end != b->start || a->flags != b->flags || a->inode != b->inode || a->owner != b->owner)
         return false;
     return !a->inode || a->offset + (a->end - a->start) == b->offset;
 }
@@ -132,6 +132,7 @@ void hl__vma_insert(struct hl__vmas *vmas, const struct hl__vma *vma)
 
     vma_open_gap(vmas, at);
     vmas->items[at] = *vma;
+    vmas->items[at].owner = vmas->owner;
     vma_hold(vma);
     vma_join(vmas, at, at + 1);
 }

@@ -25,7 +25,8 @@ struct hl__vma {
     uint64_t flags;
     uint64_t offset;         /* what it shows of its file; 0 without one */
     struct hl__inode *inode; /* its file, referenced by the mapping; NULL: private memory */
-    uint64_t reserved[3];    /* a whole number of them fill a page */
+    uint64_t owner;          /* the address space that it belongs to */
+    uint64_t reserved[2];    /* a whole number of them fill a page */
 };
 HL_ABI_ASSERT(HL_ABI_PAGE_SIZE % sizeof(struct hl__vma) == 0);
 
@@ -35,6 +36,7 @@ struct hl__vmas {
     struct hl__vma *items;
     uint32_t count;
     uint32_t capacity;
+    uint64_t owner; /* of mappings that are inserted */
 };
 
 /* Index of the first mapping that ends above `address`; `count` if none. */

@@ -48,24 +48,6 @@ static int64_t prepare(const uint64_t *arg)
     return failure < 0 ? failure : hl__program_open(&next, path, &refusal, text);
 }
 
-static void empty_address_space(void)
-{
-    struct hl__memory *memory = &hl__memory;
-
-    hl__memory_drop_ahead(0, HL_ABI_USER_END);
-    while (memory->vmas.count) {
-        const struct hl__vma *last = &memory->vmas.items[memory->vmas.count - 1];
-
-        if (hl__memory_unmap(memory->vmas.items[0].start, last->end) < 0)
-            hl__host_refuse(HL_ABI_REFUSAL_MEMORY,
-                            "out of memory: a program could not be replaced");
-    }
-    hl__memory_drop_retired(0, HL_ABI_USER_END);
-    hl__edits_send();
-    memory->break_ahead = memory->map_ahead = (struct hl__lookahead){0};
-    memory->fault_next = 0;
-}
-
 static void close_on_exec(void)
 {
     struct hl__descriptors *descriptors = hl__process()->descriptors;
@@ -97,23 +79,66 @@ static void reset_thread(void)
     while (name[size] && size + 1 < sizeof hl__thread->name)
         size++;
     memcpy(hl__thread->name, name, size);
-    hl__thread->clear_id_address = 0;
-    hl__thread->robust_list = 0;
     hl__wrfsbase(0);
     hl__wrgsbase(0);
     hl__vector_state_load(hl__clean_vector_state);
 }
 
+/* An image that cannot move goes where its file says, whoever else is there. */
+static bool has_place(const struct hl__elf_plan *plan)
+{
+    const struct hl__vmas *vmas = &hl__memory.vmas;
+
+    if (plan->movable)
+        return true;
+    return hl__memory.space->references > 1 ? !hl__vma_any(vmas, plan->start, plan->end)
+                                            : !hl__address_space_foreign(plan->start, plan->end);
+}
+
+/* Where the new program goes: the old one's space, unless others run in that. NULL: memory has run out. */
+static struct hl__address_space *choose_space(void)
+{
+    struct hl__address_space *old = hl__process()->space;
+
+    return old->references > 1 ? hl__address_space_new() : old;
+}
+
+/* Leaves the memory that the old program shares with others, or empties it. */
+static void enter_space(struct hl__address_space *space)
+{
+    struct hl__process *process = hl__process();
+    struct hl__address_space *old = process->space;
+
+    hl__thread_leave_memory();
+    if (space == old) {
+        if (!hl__address_space_clear(old))
+            hl__process_refuse(HL_ABI_REFUSAL_MEMORY,
+                               "out of memory: a program could not be replaced");
+        return;
+    }
+    process->space = space;
+    hl__address_space_unref(old);
+    hl__address_space_enter(space);
+    hl__process_release_parent(process);
+}
+
 HL__SYSCALL(execve)
 {
+    struct hl__address_space *space = NULL;
     int64_t failure;
 
-    if (hl__process()->thread_count > 1)
-        return -EAGAIN;
+    hl__program_close(&next); /* of a call that ended its process */
     failure = prepare(arg);
+    if (!failure &&
+        (!has_place(&next.plan) || (next.interpreter && !has_place(&next.interpreter_plan))))
+        failure = -ENOMEM;
+    if (!failure && !(space = choose_space()))
+        failure = -ENOMEM;
     if (!failure) {
-        hl__intervals_delete();
-        empty_address_space();
+        hl__threads_end_others();
+        enter_space(space);
+        hl__process()->executed = true;
+        hl__intervals_delete(hl__process());
         close_on_exec();
         reset_signals();
         hl__program_load(&next, &hl__hot.syscall);

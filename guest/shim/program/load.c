@@ -13,7 +13,7 @@
 #include "memory/memory.h"
 #include "memory/stubs.h"
 #include "program/start.h"
-#include "signal/signal.h"
+#include "thread/thread.h"
 
 #include <string.h>
 
@@ -44,7 +44,7 @@ static _Noreturn void refuse_too_large(const char *what, uint64_t page_count)
     hl__text_add(&text, " KiB; the sandbox has ");
     hl__text_add_number(&text, hl__memory.total_pages * HL_ABI_PAGE_SIZE / 1024);
     hl__text_add(&text, " KiB of memory");
-    hl__host_refuse(HL_ABI_REFUSAL_TOO_LARGE, bytes);
+    hl__process_refuse(HL_ABI_REFUSAL_TOO_LARGE, bytes);
 }
 
 static _Noreturn void refuse_segment(const struct hl__elf_segment *segment)
@@ -147,15 +147,30 @@ static void clear_tails(const struct hl__elf_plan *plan, uint64_t shift)
         clear_tail(&plan->segments[i], shift);
 }
 
-/* How far a position-independent image moves. */
-static uint64_t program_shift(const struct hl__elf_plan *plan)
+/* The first place from `start` on where nothing is mapped, 0: there is none. */
+static uint64_t find_free(uint64_t start, uint64_t size)
 {
-    uint64_t mask = plan->alignment - 1;
+    const struct hl__vmas *vmas = &hl__memory.vmas;
+
+    for (uint32_t i = hl__vma_at_or_after(vmas, start);
+         i < vmas->count && vmas->items[i].start < start + size; i++)
+        start = vmas->items[i].end;
+    return hl__memory_range_valid(start, size) ? start : 0;
+}
+
+/* How far a position-independent image moves; `room` bytes behind it are for its stubs. */
+static uint64_t program_shift(const struct hl__elf_plan *plan, uint64_t room)
+{
+    uint64_t mask = plan->alignment - 1, start, place;
+    uint64_t size = plan->end - plan->start + BREAK_SPREAD_PAGES * HL_ABI_PAGE_SIZE + room;
 
     if (!plan->movable)
         return 0;
-    return ((IMAGE_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE + mask) & ~mask) -
-           (plan->start & ~mask);
+    start = IMAGE_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
+    place = find_free(start, size + mask);
+    if (!place)
+        refuse_too_large("the program needs addresses", HL__PAGES(size));
+    return ((place + mask) & ~mask) - (plan->start & ~mask);
 }
 
 /* An interpreter lies among the mappings. */
@@ -178,7 +193,7 @@ static void set_break(const struct hl__program *program)
     const struct hl__elf_plan *plan = &program->plan;
     uint64_t end = plan->end + hl__stubs_room(program->file, plan->end - plan->start);
 
-    hl__memory.break_start = hl__memory.break_end =
+    hl__memory.space->break_start = hl__memory.space->break_end =
         end + program->shift + hl__random_number() % BREAK_SPREAD_PAGES * HL_ABI_PAGE_SIZE;
 }
 
@@ -187,19 +202,23 @@ static void set_break(const struct hl__program *program)
 static void make_stack(const struct hl__elf_plan *plan, uint64_t start_size)
 {
     struct hl__memory *memory = &hl__memory;
+    struct hl__address_space *space = memory->space;
     uint64_t flags =
         HL__VMA_DATA | HL__VMA_STACK | (plan->stack_executable ? HL_ABI_RIGHT_EXECUTE : 0);
     uint64_t backed = HL__PAGE_UP(start_size + STACK_BACKED_SIZE);
 
-    memory->stack_end =
-        HL_ABI_USER_END - (1 + hl__random_number() % STACK_SPREAD_PAGES) * HL_ABI_PAGE_SIZE;
-    memory->stack_start = memory->stack_end - HL__STACK_SIZE_MAX;
+    do
+        space->stack_end =
+            HL_ABI_USER_END - (1 + hl__random_number() % STACK_SPREAD_PAGES) * HL_ABI_PAGE_SIZE;
+    while (hl__vma_any(&memory->vmas, space->stack_end - HL__STACK_SIZE_MAX - HL__STACK_GAP,
+                       space->stack_end + HL__STACK_GAP));
+    space->stack_start = space->stack_end - HL__STACK_SIZE_MAX;
     if (HL__PAGES(backed) > hl__pages_free(&memory->pages) / 2)
         backed = HL__PAGE_UP(start_size + HL_ABI_PAGE_SIZE);
     if (HL__PAGES(backed) > hl__pages_free(&memory->pages) / 2)
         refuse_too_large("arguments and environment take a stack", HL__PAGES(backed));
-    if (hl__memory_map(memory->stack_start, memory->stack_end, flags) < 0 ||
-        hl__memory_back_later(memory->stack_end - backed, memory->stack_end, flags, true) < 0)
+    if (hl__memory_map(space->stack_start, space->stack_end, flags) < 0 ||
+        hl__memory_back_later(space->stack_end - backed, space->stack_end, flags, true) < 0)
         refuse_too_large("the program needs a stack", HL__PAGES(backed));
 }
 
@@ -248,10 +267,10 @@ static uint32_t make_aux(const struct hl__program *program, struct aux_entry *au
         {AT_BASE, program->interpreter ? program->interpreter_shift : 0},
         {AT_FLAGS, 0},
         {AT_ENTRY, plan->entry + program->shift},
-        {AT_UID, hl__credentials.user.real},
-        {AT_EUID, hl__credentials.user.effective},
-        {AT_GID, hl__credentials.group.real},
-        {AT_EGID, hl__credentials.group.effective},
+        {AT_UID, hl__credentials()->user.real},
+        {AT_EUID, hl__credentials()->user.effective},
+        {AT_GID, hl__credentials()->group.real},
+        {AT_EGID, hl__credentials()->group.effective},
         {AT_SECURE, 0},
         {AT_CLKTCK, 100},
         {AT_RANDOM, texts->random},
@@ -284,7 +303,8 @@ static uint64_t write_pointers(uint64_t **at, uint64_t string, uint32_t count)
 static uint64_t fill_stack(const struct hl__program *program)
 {
     const struct hl__strings *strings = &program->strings;
-    uint64_t top = hl__memory.stack_end;
+    struct hl__address_space *space = hl__memory.space;
+    uint64_t top = space->stack_end;
     struct start_texts texts = push_texts(program, &top);
     struct aux_entry aux[AUX_ENTRIES_MAX];
     uint32_t aux_count = make_aux(program, aux, &texts);
@@ -298,11 +318,11 @@ static uint64_t fill_stack(const struct hl__program *program)
     string = write_pointers(&at, texts.strings, strings->argument_count);
     write_pointers(&at, string, strings->environment_count);
     memcpy(at, aux, aux_count * sizeof aux[0]);
-    hl__program_area = (struct hl__program_area){.arguments = texts.strings,
-                                                 .environment = string,
-                                                 .environment_end = texts.strings + strings->size,
-                                                 .aux = (uint64_t)at,
-                                                 .aux_end = (uint64_t)(at + aux_count * 2)};
+    space->arguments = texts.strings;
+    space->environment = string;
+    space->environment_end = texts.strings + strings->size;
+    space->aux = (uint64_t)at;
+    space->aux_end = (uint64_t)(at + aux_count * 2);
     return stack_pointer;
 }
 
@@ -322,8 +342,9 @@ void hl__program_load(struct hl__program *program, struct hl_abi_registers *regi
     const struct hl__elf_plan *plan = &program->plan, *first = plan;
 
     check_size(program);
-    hl__memory.map_base = MAP_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
-    program->shift = program_shift(plan);
+    if (!hl__memory.vmas.count)
+        hl__memory.map_base = MAP_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
+    program->shift = program_shift(plan, hl__stubs_room(program->file, plan->end - plan->start));
     make_stack(plan, start_size(&program->strings));
     map_image(plan, program->file, program->shift);
     set_break(program);
@@ -340,8 +361,8 @@ void hl__program_load(struct hl__program *program, struct hl_abi_registers *regi
         clear_tails(first, program->interpreter_shift);
     hl__edits_flush();
     hl__inode_ref(program->file);
-    hl__inode_unref(hl__executable);
-    hl__executable = program->file;
+    hl__inode_unref(hl__memory.space->executable);
+    hl__memory.space->executable = program->file;
     *registers = (struct hl_abi_registers){
         .rip = first->entry + (program->interpreter ? program->interpreter_shift : program->shift),
         .rsp = fill_stack(program),

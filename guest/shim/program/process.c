@@ -1,5 +1,4 @@
-/* The one process and its one thread: identity, limits, and the calls that a libc makes at
- * start-up. */
+/* What a process asks for itself: limits, settings, and the calls that a libc makes at start-up. */
 #include "base/linux.h"
 #include "base/machine.h"
 #include "entry/access.h"
@@ -41,45 +40,6 @@ HL__SYSCALL(set_tid_address)
     return hl__thread->id;
 }
 
-HL__SYSCALL(getpid)
-{
-    (void)arg;
-    return HL__PROCESS_ID;
-}
-
-HL__SYSCALL(getppid)
-{
-    (void)arg;
-    return 1;
-}
-
-HL__SYSCALL(setpgid)
-{
-    int32_t id = (int32_t)arg[0], group = (int32_t)arg[1];
-
-    if (group < 0)
-        return -EINVAL;
-    if (id && id != hl__process()->id)
-        return -ESRCH;
-    return group && group != hl__process()->id ? -EPERM : 0;
-}
-
-HL__SYSCALL(getpgrp)
-{
-    (void)arg;
-    return HL__PROCESS_ID;
-}
-
-HL__SYSCALL(getpgid)
-{
-    return arg[0] == 0 || arg[0] == HL__PROCESS_ID ? HL__PROCESS_ID : -ESRCH;
-}
-
-HL__SYSCALL(getsid)
-{
-    return arg[0] == 0 || arg[0] == HL__PROCESS_ID ? HL__PROCESS_ID : -ESRCH;
-}
-
 HL__SYSCALL(getcpu)
 {
     const uint32_t zero = 0;
@@ -87,23 +47,6 @@ HL__SYSCALL(getcpu)
     if (arg[0] && hl__user_write(arg[0], &zero, sizeof zero) < 0)
         return -EFAULT;
     return arg[1] ? hl__user_write(arg[1], &zero, sizeof zero) : 0;
-}
-
-/* As of a process that never had children. */
-HL__SYSCALL(wait4)
-{
-    enum { OPTIONS_KNOWN = 0x6000000b | 0x80000000 };
-
-    return (uint32_t)arg[2] & ~(uint32_t)OPTIONS_KNOWN ? -EINVAL : -ECHILD;
-}
-
-HL__SYSCALL(waitid)
-{
-    enum { TYPE_MAX = 3, OPTIONS_KNOWN = 0x6100000f | 0x80000000 };
-
-    if (arg[0] > TYPE_MAX || (uint32_t)arg[3] & ~(uint32_t)OPTIONS_KNOWN)
-        return -EINVAL;
-    return -ECHILD;
 }
 
 HL__SYSCALL(personality)
@@ -215,7 +158,7 @@ static bool limit_get(uint64_t resource, struct linux_rlimit *limit)
     if (resource >= RLIMIT_COUNT)
         return false;
     if (resource == RLIMIT_STACK)
-        limit->soft = hl__memory.stack_end - hl__memory.stack_start;
+        limit->soft = hl__memory.space->stack_end - hl__memory.space->stack_start;
     if (resource == RLIMIT_CORE)
         limit->soft = limit->hard = 0;
     if (resource == RLIMIT_NOFILE)
@@ -257,7 +200,7 @@ HL__SYSCALL(prlimit64)
 {
     struct linux_rlimit limit;
 
-    if (arg[0] != 0 && arg[0] != HL__PROCESS_ID)
+    if (arg[0] != 0 && (int32_t)arg[0] != hl__process()->id)
         return -ESRCH;
     if (!limit_get(arg[1], &limit))
         return -EINVAL;

@@ -243,7 +243,7 @@ void hl__start_program(void)
     set_directory();
     take_strings(&program.strings);
     if (HL__BOOT->program_size) {
-        program.file = hl__executable;
+        program.file = hl__memory.space->executable;
         hl__inode_ref(program.file);
     } else {
         name = find_program(&program.strings, path);

@@ -4,7 +4,8 @@
 
 /* clang-format off */
 #define HL__SYSCALLS_PROGRAM(DONE, PARTIAL, REFUSED) \
-    PARTIAL(59, execve, "while other threads run it fails with EAGAIN")
+    PARTIAL(59, execve, "a program that does not move (no PIE) needs its addresses to be free: in a child \
+ENOMEM if the parent is there")
 /* clang-format on */
 
 #endif

@@ -14,33 +14,60 @@ static struct linux_siginfo info_of(uint64_t signal, int code)
         .signal = (int32_t)signal, .code = code, .sender = {hl__process()->id, 0}};
 }
 
-static bool process_named(int32_t id)
+/* Whether kill's number means a process. */
+static bool is_meant(const struct hl__process *process, int32_t id)
 {
-    int32_t own = hl__process()->id;
+    if (id > 0)
+        return process->id == id;
+    if (id == -1)
+        return process != hl__process();
+    return process->group == (id ? -id : hl__process()->group);
+}
 
-    return id == own || id == 0 || id == -1 || id == -own;
+/* To every process that is meant, with signal 0 only in appearance. */
+static int64_t send_to_processes(int32_t id, const struct linux_siginfo *info)
+{
+    int64_t result = -ESRCH, failure;
+
+    for (struct hl__process *process = hl__processes; process; process = process->all_next) {
+        if (!is_meant(process, id))
+            continue;
+        failure = info->signal && !process->ended ? hl__signal_process(process, info) : 0;
+        if (result)
+            result = failure;
+    }
+    return result;
 }
 
 HL__SYSCALL(kill)
 {
     struct linux_siginfo info = info_of(arg[1], SI_USER);
 
-    if (!number_valid(arg[1]))
-        return -EINVAL;
-    if (!process_named((int32_t)arg[0]))
-        return -ESRCH;
-    return arg[1] ? hl__signal_process(hl__process(), &info) : 0;
+    return number_valid(arg[1]) ? send_to_processes((int32_t)arg[0], &info) : -EINVAL;
 }
 
 static int64_t send_to_thread(int32_t id, uint64_t signal, const struct linux_siginfo *info)
 {
-    struct hl__thread *thread = hl__thread_find(id);
+    struct hl__thread *thread = hl__thread_find_any(id);
 
     if (id <= 0 || !number_valid(signal))
         return -EINVAL;
     if (!thread)
         return -ESRCH;
     return signal ? hl__signal_thread(thread, info) : 0;
+}
+
+/* Only if it is of that process. */
+static int64_t send_to_thread_of(int32_t process, int32_t id, uint64_t signal,
+                                 const struct linux_siginfo *info)
+{
+    const struct hl__thread *thread = hl__thread_find_any(id);
+
+    if (process <= 0 || id <= 0)
+        return -EINVAL;
+    if (!thread || thread->process->id != process)
+        return -ESRCH;
+    return send_to_thread(id, signal, info);
 }
 
 HL__SYSCALL(tkill)
@@ -56,9 +83,7 @@ HL__SYSCALL(tgkill)
 
     if ((int32_t)arg[0] <= 0)
         return -EINVAL;
-    if ((int32_t)arg[0] != hl__process()->id)
-        return -ESRCH;
-    return send_to_thread((int32_t)arg[1], arg[2], &info);
+    return send_to_thread_of((int32_t)arg[0], (int32_t)arg[1], arg[2], &info);
 }
 
 /* What sigqueue sends: the program fills in the information, but may not pretend to be the kernel. */
@@ -82,9 +107,9 @@ HL__SYSCALL(rt_sigqueueinfo)
         return failure;
     if (!number_valid(arg[1]))
         return -EINVAL;
-    if (!process_named((int32_t)arg[0]))
+    if ((int32_t)arg[0] <= 0)
         return -ESRCH;
-    return arg[1] ? hl__signal_process(hl__process(), &info) : 0;
+    return send_to_processes((int32_t)arg[0], &info);
 }
 
 HL__SYSCALL(rt_tgsigqueueinfo)
@@ -94,7 +119,5 @@ HL__SYSCALL(rt_tgsigqueueinfo)
 
     if (failure)
         return failure;
-    if ((int32_t)arg[0] != hl__process()->id)
-        return -ESRCH;
-    return send_to_thread((int32_t)arg[1], arg[2], &info);
+    return send_to_thread_of((int32_t)arg[0], (int32_t)arg[1], arg[2], &info);
 }

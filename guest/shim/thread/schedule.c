@@ -9,7 +9,7 @@
 #include "file/file.h"
 #include "host/host.h"
 #include "io/timerfd.h"
-#include "memory/heap.h"
+#include "memory/address_space.h"
 #include "thread/thread.h"
 #include "time/clock.h"
 
@@ -27,6 +27,14 @@ void hl__thread_ready(struct hl__thread *thread)
     if (thread != hl__thread)
         hl__queue_add(&ready, thread);
     hl__hot.attention = true;
+}
+
+void hl__schedule_forget(struct hl__thread *thread)
+{
+    if (thread->state == HL__THREAD_WAITING)
+        hl__wait_leave(thread);
+    else if (thread != hl__thread)
+        hl__queue_remove(&ready, thread);
 }
 
 void hl__schedule_yield(void)
@@ -67,9 +75,10 @@ void hl__threads_move_clock(int64_t by_ns)
     hl__timers_move(by_ns);
     hl__timerfds_move(by_ns);
     hl__thread->started_ns += (uint64_t)by_ns;
-    for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
-        if (thread->wait.started && thread->wait.deadline_ns != UINT64_MAX)
-            thread->wait.deadline_ns += (uint64_t)by_ns;
+    for (struct hl__process *process = hl__processes; process; process = process->all_next)
+        for (struct hl__thread *thread = process->threads; thread; thread = thread->all_next)
+            if (thread->wait.started && thread->wait.deadline_ns != UINT64_MAX)
+                thread->wait.deadline_ns += (uint64_t)by_ns;
 }
 
 static void thread_leave(struct hl__thread *thread)
@@ -87,6 +96,7 @@ static void thread_enter(struct hl__thread *thread)
     hl__wrfsbase(thread->fs_base);
     hl__wrgsbase(thread->gs_base);
     hl__vector_state_load(thread->vector_state);
+    hl__address_space_enter(thread->process->space);
     thread->started_ns = hl__clock_monotonic_ns();
     hl__thread = thread;
 }
@@ -156,7 +166,7 @@ static bool go_on(void)
         return true;
     if (hl__syscall_try(&hl__hot.syscall))
         return true;
-    if (!hl__signal_pending(thread))
+    if (thread->wait.unbreakable || !hl__signal_pending(thread))
         return false;
     hl__wait_leave(thread);
     thread->state = HL__THREAD_READY;

@@ -2,7 +2,9 @@
 #ifndef HL_SHIM_THREAD_SYSCALLS_H
 #define HL_SHIM_THREAD_SYSCALLS_H
 
-#define HL__ONE_PROCESS "a sandbox is one process"
+#define HL__NO_COPIES "memory is not copied; vfork and posix_spawn are served"
+#define HL__NO_TRACING "processes are not traced"
+#define HL__CHILDREN "threads, and children that share memory until execve; others: EPERM"
 #define HL__CLOCKS_OF_HOST "the clocks are the host's"
 #define HL__NO_ADMINISTRATION "a sandbox has nothing to administer"
 
@@ -10,16 +12,16 @@
 #define HL__SYSCALLS_THREAD(DONE, PARTIAL, REFUSED) \
     DONE(13, rt_sigaction) DONE(14, rt_sigprocmask) DONE(15, rt_sigreturn) DONE(24, sched_yield) \
     DONE(34, pause) DONE(35, nanosleep) DONE(36, getitimer) DONE(37, alarm) DONE(38, setitimer) \
-    DONE(39, getpid) PARTIAL(56, clone, "makes threads; a new process is refused with EPERM") \
-    REFUSED(57, fork, EPERM, HL__ONE_PROCESS) REFUSED(58, vfork, EPERM, HL__ONE_PROCESS) \
-    DONE(60, exit) PARTIAL(61, wait4, "there are no children: ECHILD") \
-    PARTIAL(62, kill, "reaches the program itself only") DONE(63, uname) DONE(96, gettimeofday) \
+    DONE(39, getpid) PARTIAL(56, clone, HL__CHILDREN) \
+    REFUSED(57, fork, EPERM, HL__NO_COPIES) DONE(58, vfork) \
+    DONE(60, exit) DONE(61, wait4) \
+    DONE(62, kill) DONE(63, uname) DONE(96, gettimeofday) \
     DONE(97, getrlimit) PARTIAL(98, getrusage, "tells the CPU time only") DONE(99, sysinfo) \
     DONE(100, times) \
-    REFUSED(101, ptrace, EPERM, HL__ONE_PROCESS) \
+    REFUSED(101, ptrace, EPERM, HL__NO_TRACING) \
     REFUSED(103, syslog, EPERM, HL__NO_ADMINISTRATION) \
-    PARTIAL(109, setpgid, "there is one process group") DONE(110, getppid) DONE(111, getpgrp) \
-    REFUSED(112, setsid, EPERM, "the program leads its process group") DONE(121, getpgid) \
+    DONE(109, setpgid) DONE(110, getppid) DONE(111, getpgrp) \
+    DONE(112, setsid) DONE(121, getpgid) \
     DONE(124, getsid) DONE(127, rt_sigpending) DONE(128, rt_sigtimedwait) \
     DONE(129, rt_sigqueueinfo) DONE(130, rt_sigsuspend) DONE(131, sigaltstack) \
     PARTIAL(135, personality, "knows the default only") \
@@ -53,7 +55,7 @@ priorities are not inherited") \
     DONE(224, timer_gettime) DONE(225, timer_getoverrun) DONE(226, timer_delete) \
     REFUSED(227, clock_settime, EPERM, HL__CLOCKS_OF_HOST) DONE(228, clock_gettime) \
     DONE(229, clock_getres) DONE(230, clock_nanosleep) DONE(231, exit_group) DONE(234, tgkill) \
-    PARTIAL(247, waitid, "there are no children: ECHILD") DONE(273, set_robust_list) \
+    PARTIAL(247, waitid, "pidfds are refused with EINVAL") DONE(273, set_robust_list) \
     REFUSED(272, unshare, EPERM, HL__NO_ADMINISTRATION) DONE(274, get_robust_list) \
     DONE(297, rt_tgsigqueueinfo) \
     PARTIAL(302, prlimit64, "only RLIMIT_NOFILE can be changed") \
@@ -61,7 +63,7 @@ priorities are not inherited") \
     REFUSED(305, clock_adjtime, EPERM, HL__CLOCKS_OF_HOST) \
     REFUSED(308, setns, EPERM, HL__NO_ADMINISTRATION) DONE(309, getcpu) DONE(318, getrandom) \
     REFUSED(321, bpf, EPERM, HL__NO_ADMINISTRATION) \
-    PARTIAL(435, clone3, "makes threads; a new process is refused with EPERM")
+    PARTIAL(435, clone3, HL__CHILDREN)
 /* clang-format on */
 
 #endif

@@ -3,7 +3,7 @@
 #include "base/machine.h"
 #include "entry/access.h"
 #include "entry/state.h"
-#include "host/host.h"
+#include "memory/address_space.h"
 #include "memory/heap.h"
 #include "thread/futex.h"
 #include "time/clock.h"
@@ -13,15 +13,23 @@
 static int32_t last_id = HL__PROCESS_ID - 1;
 static uint32_t thread_count; /* of all processes */
 
-static struct hl__process first_process;
 static struct hl__thread first_thread;
+
+/* Groups and sessions keep the numbers of processes that are gone. */
+static bool id_is_used(int32_t id)
+{
+    for (const struct hl__process *process = hl__processes; process; process = process->all_next)
+        if (process->id == id || process->group == id || process->session == id)
+            return true;
+    return hl__thread_find_any(id);
+}
 
 /* Numbers go up and around, as in Linux; one that is in use is passed over. */
 static int32_t id_new(void)
 {
     do
         last_id = last_id < HL__THREAD_ID_MAX ? last_id + 1 : HL__PROCESS_ID + 1;
-    while (hl__thread && hl__thread_find(last_id));
+    while (hl__thread && id_is_used(last_id));
     return last_id;
 }
 
@@ -53,9 +61,11 @@ static void thread_unlink(struct hl__thread *thread)
 
 void hl__threads_init(void)
 {
-    struct hl__process *process = &first_process;
+    struct hl__process *process = hl__processes;
 
-    first_thread.id = process->id = id_new();
+    first_thread.id = process->id = process->group = process->session = id_new();
+    process->space = hl__address_space_first();
+    hl__intervals_init(process);
     first_thread.signals.stack.flags = SS_DISABLE;
     memcpy(first_thread.name, "guest", sizeof "guest");
     process->file_mask = 022;
@@ -74,7 +84,7 @@ static bool vector_area_new(struct hl__thread *thread)
     return thread->vector_state;
 }
 
-struct hl__thread *hl__thread_new(void)
+struct hl__thread *hl__thread_new(struct hl__process *process)
 {
     struct hl__thread *creator = hl__thread, *thread;
 
@@ -95,56 +105,112 @@ struct hl__thread *hl__thread_new(void)
     thread->signals.mask = creator->signals.mask;
     thread->signals.stack.flags = SS_DISABLE;
     memcpy(thread->name, creator->name, sizeof thread->name);
-    thread_link(thread, creator->process);
+    if (!process->id)
+        process->id = thread->id;
+    thread_link(thread, process);
     return thread;
 }
 
 void hl__thread_free(struct hl__thread *thread)
 {
+    struct hl__process *process = thread->process;
+
     hl__heap_free(thread->vector_state, hl__vector_state_size());
     thread->vector_state = NULL;
     if (thread != &first_thread)
         hl__heap_free(thread, sizeof *thread);
+    if (process->ended && !process->parent)
+        hl__process_free(process);
 }
 
-struct hl__thread *hl__thread_find(int32_t id)
+static struct hl__thread *find_in(const struct hl__process *process, int32_t id)
 {
-    for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
+    for (struct hl__thread *thread = process->threads; thread; thread = thread->all_next)
         if (thread->id == id)
             return thread;
     return NULL;
 }
 
-uint64_t hl__process_cpu_ns(void)
+struct hl__thread *hl__thread_find(int32_t id)
 {
-    uint64_t sum = hl__process()->ended_cpu_ns;
+    return find_in(hl__process(), id);
+}
 
-    for (struct hl__thread *thread = hl__process()->threads; thread; thread = thread->all_next)
+struct hl__thread *hl__thread_find_any(int32_t id)
+{
+    struct hl__thread *thread = NULL;
+
+    for (const struct hl__process *process = hl__processes; process && !thread;
+         process = process->all_next)
+        thread = find_in(process, id);
+    return thread;
+}
+
+bool hl__thread_is_only(void)
+{
+    return thread_count == 1;
+}
+
+uint64_t hl__process_cpu_ns(const struct hl__process *process)
+{
+    uint64_t sum = process->ended_cpu_ns;
+
+    for (struct hl__thread *thread = process->threads; thread; thread = thread->all_next)
         sum += hl__thread_cpu_ns(thread);
     return sum;
 }
 
-void hl__process_exit(int code, int signal, const struct hl_abi_fault *fault)
+/* A thread leaves its process for good. */
+static void thread_retire(struct hl__thread *thread)
 {
-    hl__host_exit((uint64_t)code & 0xff, (uint64_t)signal, fault);
+    thread->process->ended_cpu_ns += hl__thread_cpu_ns(thread);
+    hl__signals_drop(&thread->signals.waiting);
+    hl__process_forget_waiter(thread);
+    thread_unlink(thread);
+    thread->state = HL__THREAD_ENDED;
+}
+
+void hl__threads_end_others(void)
+{
+    struct hl__thread *next;
+
+    for (struct hl__thread *thread = hl__process()->threads; thread; thread = next) {
+        next = thread->all_next;
+        if (thread == hl__thread)
+            continue;
+        hl__schedule_forget(thread);
+        thread_retire(thread);
+        hl__thread_free(thread);
+    }
+    hl__thread->id = hl__process()->id;
+}
+
+void hl__thread_end(void)
+{
+    thread_retire(hl__thread);
+    hl__hot.attention = true; /* somebody else runs now */
+}
+
+void hl__thread_leave_memory(void)
+{
+    struct hl__thread *thread = hl__thread;
+    const uint32_t zero = 0;
+
+    hl__robust_list_leave(thread);
+    if (thread->clear_id_address && !hl__user_write(thread->clear_id_address, &zero, sizeof zero))
+        hl__futex_wake_one(thread->clear_id_address);
+    thread->clear_id_address = 0;
+    thread->robust_list = 0;
 }
 
 void hl__thread_exit(int code)
 {
-    struct hl__thread *thread = hl__thread;
-    struct hl__process *process = thread->process;
-    const uint32_t zero = 0;
+    struct hl__process *process = hl__process();
 
-    if (thread->id == process->id)
+    if (hl__thread->id == process->id)
         process->exit_code = code;
-    hl__robust_list_leave(thread);
-    if (thread->clear_id_address && !hl__user_write(thread->clear_id_address, &zero, sizeof zero))
-        hl__futex_wake_one(thread->clear_id_address);
+    hl__thread_leave_memory();
     if (process->thread_count == 1)
         hl__process_exit(process->exit_code, 0, NULL);
-    process->ended_cpu_ns += hl__thread_cpu_ns(thread);
-    hl__signals_drop(&thread->signals.waiting);
-    thread_unlink(thread);
-    thread->state = HL__THREAD_ENDED;
-    hl__hot.attention = true; /* somebody else runs now */
+    hl__thread_end();
 }

@@ -7,15 +7,13 @@
 
 #include "base/linux.h"
 #include "hyperlight/abi/hypercall.h"
+#include "program/process.h"
 #include "signal/signal.h"
 #include "thread/wait.h"
 #include "time/timer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-struct hl__descriptors;
-struct hl__inode;
 
 #define HL__THREADS_MAX 4096u
 #define HL__THREAD_ID_MAX 4194303
@@ -45,24 +43,6 @@ struct hl__thread {
     char name[HL__THREAD_NAME_SIZE];
 };
 
-struct hl__interval; /* time/interval.c */
-
-/* The one program, or a child that shares its address space for a while (vfork). */
-struct hl__process {
-    int32_t id;
-    struct hl__process *parent;
-    struct hl__thread *threads; /* linked by all_next */
-    uint32_t thread_count;
-    uint64_t ended_cpu_ns; /* CPU time of threads that ended */
-    int32_t nice;
-    int exit_code; /* of the first thread, if that ended before the others */
-    struct hl__descriptors *descriptors;
-    struct hl__inode *directory; /* current directory, referenced */
-    uint32_t file_mask;          /* umask */
-    struct hl__process_signals signals;
-    struct hl__interval *intervals; /* timer_create; the three of setitimer are time/interval.c's */
-};
-
 extern struct hl__thread *hl__thread; /* the current one; never NULL once the program runs */
 
 static inline struct hl__process *hl__process(void)
@@ -70,14 +50,26 @@ static inline struct hl__process *hl__process(void)
     return hl__thread->process;
 }
 
+static inline struct hl__credentials *hl__credentials(void)
+{
+    return &hl__process()->credentials;
+}
+
 /* Sets up the first process, without descriptors, and its thread. */
 void hl__threads_init(void);
-/* A thread of the current process, with the current one's registers; it does not run yet. NULL: too many, or
- * memory has run out. */
-struct hl__thread *hl__thread_new(void);
+/* A thread of a process, with the current one's registers; it does not run yet. The first one of a process
+ * gives that its number. NULL: too many, or memory has run out. */
+struct hl__thread *hl__thread_new(struct hl__process *process);
+/* Frees one that has ended or never ran; its process, too, if that ended with it and nobody misses it. */
 void hl__thread_free(struct hl__thread *thread);
-/* A thread of the current process by its number, NULL if there is none. */
+/* Ends the current process's other threads, wherever they are; the current one takes over the process's
+ * number. */
+void hl__threads_end_others(void);
+/* Whether no other thread of any process could run. */
+bool hl__thread_is_only(void);
+/* A thread of the current process by its number, of any process; NULL if there is none. */
 struct hl__thread *hl__thread_find(int32_t id);
+struct hl__thread *hl__thread_find_any(int32_t id);
 
 /* schedule.c */
 
@@ -92,14 +84,17 @@ bool hl__schedule_needed(void);
 void hl__schedule_tick(void);
 /* Lets others run first. */
 void hl__schedule_yield(void);
-/* Ends the current thread. */
+/* Takes a thread out of the queue in which it stands. */
+void hl__schedule_forget(struct hl__thread *thread);
+/* Ends the current thread; its process, if it is the last one. */
 void hl__thread_exit(int code);
-/* Ends the program: never returns. */
-_Noreturn void hl__process_exit(int code, int signal, const struct hl_abi_fault *fault);
+/* Those who share its memory learn that it leaves that: at its end, and when it executes a program. */
+void hl__thread_leave_memory(void);
+/* The current thread's own part of that: it does not run any more. */
+void hl__thread_end(void);
 /* The monotonic clock was set, by a restore: everything that refers to it moves along. */
 void hl__threads_move_clock(int64_t by_ns);
-/* A thread's CPU time and that of all of the process, in ns. */
+/* A thread's CPU time, in ns. */
 uint64_t hl__thread_cpu_ns(const struct hl__thread *thread);
-uint64_t hl__process_cpu_ns(void);
 
 #endif

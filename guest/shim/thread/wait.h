@@ -52,7 +52,8 @@ struct hl__wait {
     uint32_t bits;            /* futex: the bit set */
     bool started;             /* not the first try */
     bool partial;             /* `progress`, unless 0, is the result if a signal ends the wait */
-    bool woken;               /* a wake-up reached it that carries its result (futex) */
+    bool woken;               /* a wake-up reached it that carries its result (futex, vfork) */
+    bool unbreakable;         /* no signal ends it (vfork) */
     enum hl__restart restart; /* set before hl__wait_on(); HL__RESTART_ALWAYS (0) at first */
 };
 

@@ -53,14 +53,15 @@ static bool clock_of_thread(uint64_t id, uint64_t *ns)
     enum { OF_THREAD = 4, KIND_MASK = 3, KIND_SCHEDULED = 2 };
     int32_t number = ~((int32_t)id >> 3);
     const struct hl__thread *thread = number ? hl__thread_find(number) : hl__thread;
+    const struct hl__process *process = number ? hl__process_find(number) : hl__process();
 
     if ((int32_t)id >= 0 || (id & KIND_MASK) > KIND_SCHEDULED)
         return false;
     if (id & OF_THREAD)
         *ns = thread ? hl__thread_cpu_ns(thread) : 0;
     else
-        *ns = hl__process_cpu_ns();
-    return id & OF_THREAD ? thread != NULL : number == 0 || number == hl__process()->id;
+        *ns = process ? hl__process_cpu_ns(process) : 0;
+    return id & OF_THREAD ? thread != NULL : process != NULL;
 }
 
 bool hl__clock_read(uint64_t id, uint64_t *ns)
@@ -78,7 +79,7 @@ bool hl__clock_read(uint64_t id, uint64_t *ns)
         *ns = hl__clock_monotonic_ns();
         return true;
     case CLOCK_PROCESS_CPUTIME_ID:
-        *ns = hl__process_cpu_ns();
+        *ns = hl__process_cpu_ns(hl__process());
         return true;
     case CLOCK_THREAD_CPUTIME_ID:
         *ns = hl__thread_cpu_ns(hl__thread);
@@ -158,19 +159,22 @@ HL__SYSCALL(time)
 
 HL__SYSCALL(times)
 {
-    int64_t usage[4] = {(int64_t)(hl__process_cpu_ns() / (NS_PER_SECOND / TICKS_PER_SECOND))};
+    const uint64_t ns_per_tick = NS_PER_SECOND / TICKS_PER_SECOND;
+    int64_t usage[4] = {(int64_t)(hl__process_cpu_ns(hl__process()) / ns_per_tick), 0,
+                        (int64_t)(hl__process()->children_cpu_ns / ns_per_tick)};
 
     if (arg[0] && hl__user_write(arg[0], usage, sizeof usage) < 0)
         return -EFAULT;
-    return (int64_t)(hl__clock_monotonic_ns() / (NS_PER_SECOND / TICKS_PER_SECOND));
+    return (int64_t)(hl__clock_monotonic_ns() / ns_per_tick);
 }
 
 HL__SYSCALL(getrusage)
 {
     enum { RUSAGE_SELF = 0, RUSAGE_CHILDREN = -1, RUSAGE_THREAD = 1 };
     struct linux_rusage usage = {0};
-    uint64_t ns = hl__process_cpu_ns();
     int32_t who = (int32_t)arg[0];
+    uint64_t ns =
+        who == RUSAGE_CHILDREN ? hl__process()->children_cpu_ns : hl__process_cpu_ns(hl__process());
 
     if (who != RUSAGE_SELF && who != RUSAGE_CHILDREN && who != RUSAGE_THREAD)
         return -EINVAL;
@@ -179,9 +183,9 @@ HL__SYSCALL(getrusage)
 
         hl__space(&total, &left); /* what is in use now: nobody counts the most there was */
         usage.counts[0] = (int64_t)((total - left) * (HL_ABI_PAGE_SIZE / 1024));
-        usage.user = (struct linux_timeval){(int64_t)(ns / NS_PER_SECOND),
-                                            (int64_t)(ns % NS_PER_SECOND / 1000)};
     }
+    usage.user =
+        (struct linux_timeval){(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND / 1000)};
     return hl__user_write(arg[1], &usage, sizeof usage);
 }
 

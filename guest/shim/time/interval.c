@@ -2,6 +2,7 @@
  * Timers that raise signals: alarm, setitimer, timer_create. Those that count CPU time look, when the
  * time is up that would be the earliest, how much was used, and wait for the rest.
  */
+#include "time/interval.h"
 #include "base/linux.h"
 #include "entry/access.h"
 #include "entry/syscall.h"
@@ -13,23 +14,8 @@
 #define INTERVALS_MAX 1024u
 #define OVERRUNS_MAX 0x7fffffff
 
-enum { ITIMER_REAL = 0, ITIMER_VIRTUAL = 1, ITIMER_PROF = 2, ITIMER_COUNT = 3 };
+enum { ITIMER_REAL = 0, ITIMER_VIRTUAL = 1, ITIMER_PROF = 2 };
 enum { SIGEV_SIGNAL = 0, SIGEV_NONE = 1, SIGEV_THREAD = 2, SIGEV_THREAD_ID = 4 };
-
-struct hl__interval {
-    struct hl__timer timer;
-    struct hl__interval *next;
-    struct hl__process *process;
-    int32_t id;
-    int32_t thread_id; /* 0: the process */
-    int32_t signal;    /* 0: none */
-    int32_t code;      /* si_code */
-    uint64_t value;    /* sigev_value */
-    uint64_t clock;
-    uint64_t due; /* on its clock, 0: not armed */
-    uint64_t period_ns;
-    uint64_t overruns; /* expirations since the one that was signalled */
-};
 
 struct interval_spec {
     struct linux_timespec period, value;
@@ -47,25 +33,23 @@ struct signal_event {
 };
 HL_ABI_ASSERT(sizeof(struct signal_event) == 64);
 
-static struct hl__interval classic[ITIMER_COUNT] = {
-    [ITIMER_REAL] = {.signal = SIGALRM, .code = SI_KERNEL, .clock = CLOCK_MONOTONIC},
-    [ITIMER_VIRTUAL] = {.signal = SIGVTALRM, .code = SI_KERNEL, .clock = CLOCK_PROCESS_CPUTIME_ID},
-    [ITIMER_PROF] = {.signal = SIGPROF, .code = SI_KERNEL, .clock = CLOCK_PROCESS_CPUTIME_ID},
-};
 static uint32_t interval_count;
 
-static uint64_t clock_now(uint64_t clock)
+static uint64_t clock_now(const struct hl__interval *interval)
 {
     uint64_t now = 0;
 
-    hl__clock_read(clock, &now);
+    if (interval->clock == CLOCK_PROCESS_CPUTIME_ID)
+        return hl__process_cpu_ns(interval->process);
+    hl__clock_read(interval->clock, &now);
     return now;
 }
 
 static void interval_signal(struct hl__interval *interval)
 {
     struct linux_siginfo info = {.signal = interval->signal, .code = interval->code};
-    struct hl__thread *thread = interval->thread_id ? hl__thread_find(interval->thread_id) : NULL;
+    struct hl__thread *thread =
+        interval->thread_id ? hl__thread_find_any(interval->thread_id) : NULL;
 
     if (interval->code == SI_TIMER) {
         info.timer.id = interval->id;
@@ -94,7 +78,7 @@ static void interval_wait(struct hl__interval *interval, uint64_t now)
 static void interval_expired(struct hl__timer *timer)
 {
     struct hl__interval *interval = (struct hl__interval *)timer; /* its first member */
-    uint64_t now = clock_now(interval->clock), missed;
+    uint64_t now = clock_now(interval), missed;
 
     if (now < interval->due) {
         interval_wait(interval, now);
@@ -111,7 +95,7 @@ static void interval_expired(struct hl__timer *timer)
 /* What is left, and the period; then sets both. `value_ns` 0: disarms. */
 static void interval_get(const struct hl__interval *interval, uint64_t *left, uint64_t *period)
 {
-    uint64_t now = clock_now(interval->clock);
+    uint64_t now = clock_now(interval);
 
     *period = interval->period_ns;
     *left = !interval->due ? 0 : interval->due > now ? interval->due - now : 1;
@@ -120,7 +104,7 @@ static void interval_get(const struct hl__interval *interval, uint64_t *left, ui
 static void interval_set(struct hl__interval *interval, uint64_t value_ns, uint64_t period_ns,
                          bool absolute)
 {
-    uint64_t now = clock_now(interval->clock);
+    uint64_t now = clock_now(interval);
 
     hl__timer_cancel(&interval->timer);
     interval->overruns = 0;
@@ -158,9 +142,14 @@ static int64_t classic_write(const struct hl__interval *interval, uint64_t addre
     return hl__user_write(address, &value, sizeof value);
 }
 
+static struct hl__interval *classic(uint64_t which)
+{
+    return &hl__process()->classic_intervals[which];
+}
+
 HL__SYSCALL(getitimer)
 {
-    return arg[0] < ITIMER_COUNT ? classic_write(&classic[arg[0]], arg[1]) : -EINVAL;
+    return arg[0] < HL__INTERVALS_CLASSIC ? classic_write(classic(arg[0]), arg[1]) : -EINVAL;
 }
 
 HL__SYSCALL(setitimer)
@@ -168,26 +157,24 @@ HL__SYSCALL(setitimer)
     struct interval_value value = {0};
     uint64_t value_ns, period_ns;
 
-    if (arg[0] >= ITIMER_COUNT)
+    if (arg[0] >= HL__INTERVALS_CLASSIC)
         return -EINVAL;
     if (arg[1] && hl__user_read(&value, arg[1], sizeof value) < 0)
         return -EFAULT;
     if (!timeval_ns(&value.value, &value_ns) || !timeval_ns(&value.period, &period_ns))
         return -EINVAL;
-    if (arg[2] && classic_write(&classic[arg[0]], arg[2]) < 0)
+    if (arg[2] && classic_write(classic(arg[0]), arg[2]) < 0)
         return -EFAULT;
-    classic[arg[0]].process = hl__process();
-    interval_set(&classic[arg[0]], value_ns, period_ns, false);
+    interval_set(classic(arg[0]), value_ns, period_ns, false);
     return 0;
 }
 
 HL__SYSCALL(alarm)
 {
-    struct hl__interval *interval = &classic[ITIMER_REAL];
+    struct hl__interval *interval = classic(ITIMER_REAL);
     uint64_t left, period;
 
     interval_get(interval, &left, &period);
-    interval->process = hl__process();
     interval_set(interval, (arg[0] & UINT32_MAX) * NS_PER_SECOND, 0, false);
     /* Rounded, but never to 0 while it is armed. */
     return left && left < NS_PER_SECOND ? 1 : (int64_t)((left + NS_PER_SECOND / 2) / NS_PER_SECOND);
@@ -329,8 +316,31 @@ HL__SYSCALL(timer_delete)
     return 0;
 }
 
-void hl__intervals_delete(void)
+void hl__intervals_init(struct hl__process *process)
 {
-    while (hl__process()->intervals)
-        interval_delete(&hl__process()->intervals);
+    static const struct hl__interval classic_intervals[HL__INTERVALS_CLASSIC] = {
+        [ITIMER_REAL] = {.signal = SIGALRM, .code = SI_KERNEL, .clock = CLOCK_MONOTONIC},
+        [ITIMER_VIRTUAL] = {.signal = SIGVTALRM,
+                            .code = SI_KERNEL,
+                            .clock = CLOCK_PROCESS_CPUTIME_ID},
+        [ITIMER_PROF] = {.signal = SIGPROF, .code = SI_KERNEL, .clock = CLOCK_PROCESS_CPUTIME_ID},
+    };
+
+    for (int i = 0; i < HL__INTERVALS_CLASSIC; i++) {
+        process->classic_intervals[i] = classic_intervals[i];
+        process->classic_intervals[i].process = process;
+    }
+}
+
+void hl__intervals_delete(struct hl__process *process)
+{
+    while (process->intervals)
+        interval_delete(&process->intervals);
+}
+
+void hl__intervals_end(struct hl__process *process)
+{
+    hl__intervals_delete(process);
+    for (int i = 0; i < HL__INTERVALS_CLASSIC; i++)
+        hl__timer_cancel(&process->classic_intervals[i].timer);
 }

@@ -25,7 +25,4 @@ void hl__timers_run(uint64_t now_ns);
 /* The monotonic clock was set: all deadlines move with it. */
 void hl__timers_move(int64_t by_ns);
 
-/* interval.c: the current process's timers of timer_create go. */
-void hl__intervals_delete(void);
-
 #endif

@@ -276,7 +276,6 @@ bool files_enter(const void *image, size_t size)
 {
     memset(&process, 0, sizeof process);
     memset(&thread, 0, sizeof thread);
-    memset(&hl__credentials, 0, sizeof hl__credentials);
     memset(&hl__root_image, 0, sizeof hl__root_image);
     thread.process = &process;
     process.file_mask = 022;
