@@ -250,6 +250,17 @@ static bool is_vital(const struct pack *pack, size_t number)
     return number == 0;
 }
 
+/* Whether something of that name is in the image: who loads that first need not say where it is. */
+static bool is_taken_elsewhere(const struct pack *pack, const char *name)
+{
+    for (size_t i = 0; i < pack->object_count; i++) {
+        const char *slash = strrchr(pack->objects[i].image, '/');
+        if (slash && strcmp(slash + 1, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool take_needed(struct pack *pack, size_t number, const struct elf_needs *needs,
                         const char *name)
 {
@@ -260,9 +271,11 @@ static bool take_needed(struct pack *pack, size_t number, const struct elf_needs
     if (find_library(pack, number, needs, name, &place))
         return take_place(pack, &place, name);
     if (!is_vital(pack, number)) {
-        report_text("hyperlight: pack: '%s' needs the library '%s', which this machine does not "
-                    "have; it is packed without",
-                    pack->objects[number].host, name);
+        if (!is_taken_elsewhere(pack, name))
+            report_text(
+                "hyperlight: pack: '%s' needs the library '%s', which this machine does not "
+                "have; it is packed without",
+                pack->objects[number].host, name);
         return true;
     }
     report_error("'%s' needs the library '%s', which is not where its loader looks; install it, or "

@@ -102,6 +102,15 @@ def test_missing_library(tool, plugin_program, tmp_path):
     assert not (tmp_path / "image").exists()
 
 
+def test_library_that_another_file_brings(pack, plugin_program):
+    """A library among FILES need not find what it needs: a runtime may have loaded that first. If it is nowhere, that is said."""
+    library = plugin_program.parents[1] / "lib/libone.so"
+    inner = library.parent / "inner"
+    inner.rename(inner.with_name("other"))
+    assert not pack("true", library.parent)[1].stderr
+    assert "'libtwo.so.1'" in pack("true", library)[1].stderr
+
+
 def test_named_files(pack, tmp_path):
     source = tmp_path / "source"
     (source / "sub").mkdir(parents=True)
