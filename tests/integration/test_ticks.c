@@ -225,7 +225,7 @@ static void output_that_is_taken_counts(void **state)
 
 static void output_does_not_come_back_with_a_restore(void **state)
 {
-    hl_sandbox *sandbox = open_captured(300 * MILLISECOND, 0);
+    hl_sandbox *sandbox = open_captured(1500 * MILLISECOND, 0);
     hl_snapshot *snapshot;
     (void)state;
     assert_status(HL_OK, hl_sandbox_snapshot(sandbox, &snapshot, &fixture_error));

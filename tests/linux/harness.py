@@ -100,6 +100,7 @@ def enter_root(folder, scratch, user=None):
         mount(f"/dev/{name}", folder / "dev" / name, None, MS_BIND)
     mount("/proc", folder / "proc", None, MS_BIND | MS_REC)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
     for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_STACK, 8 << 20)):
         resource.setrlimit(limit, (value, resource.getrlimit(limit)[1]))
     os.chroot(folder)

@@ -7,7 +7,7 @@ BASE = Tree("base", packages=[
     "jq", "sqlite3", "perl-base", "perl-modules-5.36", "libperl5.36", "xz-utils", "zstd", "openssl", "file", "libmagic-mgc", "bsdextrautils", "xxd", "libc-bin",
 ], files=["/usr/bin/busybox"])
 
-PYTHON = Tree("python", packages=["python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"], compile_python="/usr/bin/python3.11")
+PYTHON = Tree("python", packages=["coreutils", "dash", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"], compile_python="/usr/bin/python3.11")
 
 # What was compiled here: see programs.py.
 # glibc loads libgcc_s where a thread ends early.

@@ -77,6 +77,14 @@ SLOW = {"import-all", "memory"}
 
 for name, snippet in SNIPPETS.items():
     case(name, ["/usr/bin/python3.11", "-c", snippet], PYTHON, status=STATUS.get(name, 0), stdin=STDIN.get(name, ""), memory="512M", quick=name not in SLOW)
+CHILDREN = {
+    "run": "import subprocess as s; r = s.run(['/usr/bin/sort', '-r'], input=b'a\\nc\\nb\\n', capture_output=True, check=True); print(r.stdout, r.stderr, r.returncode); r = s.run(['ls', '/nowhere'], capture_output=True, text=True); print(r.stderr, r.returncode); print(s.run('exec echo $0 $X', shell=True, env={'X': 'y'}, stdout=s.PIPE).stdout)\ntry: s.run(['/no/such'])\nexcept OSError as e: print(e)\ntry: s.run(['sleep', '60'], timeout=.1)\nexcept s.TimeoutExpired as e: print(e.cmd, e.timeout)\ntry: s.check_call('false')\nexcept s.CalledProcessError as e: print(e)",
+    "popen": "import subprocess as s, signal, os\np = s.Popen(['cat'], stdin=s.PIPE, stdout=s.PIPE); p.stdin.write(b'x' * 300); p.stdin.flush(); print(len(p.stdout.read(300)), p.poll()); p.send_signal(signal.SIGTERM); print(p.wait()); a = s.Popen(['echo', 'one two'], stdout=s.PIPE); b = s.Popen(['wc', '-w'], stdin=a.stdout, stdout=s.PIPE); a.stdout.close(); print(b.communicate(), a.wait()); print(os.system('exit 3') >> 8, os.popen('echo q').read()); ps = [s.Popen(['sh', '-c', f'exit {i}']) for i in range(20)]; print([p.wait() for p in ps]); print(s.getoutput('echo x; ls -d /usr'))",
+    "asyncio": "import asyncio\nasync def main():\n  p = await asyncio.create_subprocess_exec('cat', stdin=-1, stdout=-1); print(await p.communicate(b'hello')); q = await asyncio.create_subprocess_shell('echo a; echo b >&2; exit 5', stdout=-1, stderr=-1); print(await q.communicate(), q.returncode); r = await asyncio.create_subprocess_exec('sleep', '9'); r.kill(); print(await r.wait())\nasyncio.run(main())",
+    "large-child": "import subprocess as s; r = s.run(['cat'], input=bytes(range(256)) * 20000, stdout=s.PIPE); print(len(r.stdout), r.stdout == bytes(range(256)) * 20000); x = bytearray(50 << 20); print(s.run(['sha256sum'], input=x, stdout=s.PIPE).stdout)",
+}
+for name, snippet in CHILDREN.items():
+    case(f"subprocess-{name}", ["/usr/bin/python3.11", "-c", snippet], PYTHON, memory="512M")
 case("script", ["/usr/bin/python3.11", "-", "one"], PYTHON, stdin="import sys\nprint(sys.argv)\nfor i in range(3):\n    print(i)\n")
 case("module", ["/usr/bin/python3.11", "-m", "json.tool", "--sort-keys"], PYTHON, stdin='{"b": [1, 2], "a": null}')
 case("isolated", ["/usr/bin/python3.11", "-I", "-S", "-c", "pass"], PYTHON, silent=True)
