@@ -194,19 +194,26 @@ hl_status hl_sandbox_restore(hl_sandbox *sandbox, const hl_snapshot *snapshot, h
     return status;
 }
 
-/* Breaks the copy-on-write of pages that are likely to be written, while nothing is mapped yet:
- * cheaper than a fault in the guest. */
+/* Gives the sandbox its copies of pages that are likely to be written, while nothing is mapped yet: cheaper
+ * than a fault in the guest. */
 static void pretouch(const hl_sandbox *sandbox, const hl_snapshot *snapshot)
 {
-    unsigned count = 0;
-    for (size_t word = 0; word < hl__bitmap_words(snapshot->memory_size / HL__PAGE); word++)
-        for (uint64_t bits = atomic_load_explicit(&snapshot->hot[word], memory_order_relaxed);
-             bits && count < PRETOUCH_PAGES_MAX; bits &= bits - 1) {
-            volatile uint8_t *page =
-                sandbox->space->ram + (word * 64 + (unsigned)__builtin_ctzll(bits)) * HL__PAGE;
-            *page = *page;
-            count++;
+    uint64_t pages = snapshot->memory_size / HL__PAGE, left = PRETOUCH_PAGES_MAX;
+    for (uint64_t page = 0; page < pages && left > 0;) {
+        uint64_t word =
+            atomic_load_explicit(&snapshot->hot[page / 64], memory_order_relaxed) >> page % 64;
+        if (!word) {
+            page = (page / 64 + 1) * 64;
+            continue;
         }
+        page += (unsigned)__builtin_ctzll(word);
+        word >>= __builtin_ctzll(word);
+        uint64_t run = word == UINT64_MAX ? 64 : (unsigned)__builtin_ctzll(~word);
+        run = run < left ? run : left;
+        hl__os_memory_populate(sandbox->space->ram + page * HL__PAGE, run * HL__PAGE);
+        page += run;
+        left -= run;
+    }
 }
 
 hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot,
@@ -221,6 +228,7 @@ hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot,
         hl_sandbox_free(sandbox);
         return status;
     }
+    hl__os_memory_populate(sandbox->space->tables, snapshot->table_count * HL__PAGE);
     restore_tables(sandbox, snapshot, NULL);
     hl__space_forget_changes(sandbox->space);
     restore_guest_state(sandbox, snapshot);

@@ -59,6 +59,7 @@ struct results {
     double round_ratios[OPERATION_COUNT][MAX_ROUNDS];
     size_t rounds[OPERATION_COUNT];
     struct tally cold_from_elf;
+    struct tally reused_vm;
     struct tally deadline;
     struct tally interrupt;
     struct idle_memory memory;
@@ -96,7 +97,8 @@ static bool measure_round(struct floor_process *floor, struct subject *subject,
     bool ok = true;
     for (int turn = 0; turn < 2 && ok; turn++) {
         if ((turn == 0) == floor_first)
-            ok = floor_batch(floor, operation, warmup, count, results->cold_pages, of_floor);
+            ok = floor_batch(floor, operation_infos[operation].name, warmup, count,
+                             results->cold_pages, of_floor);
         else
             subject_batch(subject, operation, warmup, count, of_subject);
     }
@@ -125,6 +127,8 @@ static bool measure_others(struct subject *subject, const struct effort *effort,
 {
     progress("cold start from the ELF file");
     subject_cold_from_elf(subject, effort->elf_starts, &results->cold_from_elf);
+    progress("start in the VM of an earlier sandbox");
+    subject_reused_vm(subject, effort->elf_starts, &results->reused_vm);
     progress("lateness of deadline and interrupt");
     subject_deadline_lateness(subject, effort->lateness_trials, &interrupted, &results->deadline);
     subject_interrupt_lateness(subject, effort->lateness_trials, &interrupted, &results->interrupt);
@@ -227,6 +231,7 @@ static void print_report(struct results *results)
            "f/l: floor and library, per operation.\n\n",
            results->rounds[0]);
     print_single("cold first reply, from the ELF", &results->cold_from_elf);
+    print_single("first reply, VM reused", &results->reused_vm);
     print_single("deadline, lateness", &results->deadline);
     print_single("interrupt, lateness", &results->interrupt);
     printf("%-30s %.0f KiB of the process, %.0f KiB of the machine (%zu sandboxes)\n",
@@ -268,6 +273,7 @@ static json_t *json_measurements(struct results *results)
     for (enum operation operation = 0; operation < OPERATION_COUNT; operation++)
         json_array_append_new(list, json_operation(results, operation));
     json_array_append_new(list, json_single("cold_first_reply_from_elf", &results->cold_from_elf));
+    json_array_append_new(list, json_single("first_reply_reused_vm", &results->reused_vm));
     json_array_append_new(list, json_single("deadline_lateness", &results->deadline));
     json_array_append_new(list, json_single("interrupt_lateness", &results->interrupt));
     json_array_append_new(list,

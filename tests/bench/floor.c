@@ -8,7 +8,7 @@
  *
  * It reads commands from standard input and answers each with one line of JSON:
  *     info                          what machine this is
- *     OPERATION COUNT [PAGES]       run it COUNT times; PAGES is what a cold start copies
+ *     OPERATION COUNT [PAGES]       run it COUNT times; PAGES is what a cold start copies, or touches
  *     quit
  */
 #define _GNU_SOURCE
@@ -61,6 +61,13 @@ enum system_page {
 #define SCATTER_STRIDE_PAGES 201ull
 
 #define DEFAULT_COLD_PAGES 26
+#define MAX_COLD_PAGES 4096ull
+
+/* Pages that a cold start only touches, behind RAM: one memory for all machines. KVM maps neighbours along with
+ * a page, within a block of so many. */
+#define TOUCHED_ADDRESS (RAM_ADDRESS + RAM_BYTES)
+#define TOUCHED_STRIDE_PAGES 8ull
+#define TOUCHED_BYTES (MAX_COLD_PAGES * TOUCHED_STRIDE_PAGES * PAGE_SIZE)
 #define MAX_SAMPLES 1000000
 
 #define CALL_PORT 0xe0
@@ -151,6 +158,7 @@ static struct kvm_cpuid2 *cpuid;
 static struct kvm_sregs start_sregs;
 static uint8_t *image;    /* one page of guest code, shared by all machines, read-only for them */
 static uint8_t *snapshot; /* the system pages, then RAM, as a machine starts with them */
+static uint8_t *touched;  /* behind the RAM of all machines that have it */
 
 static void die(const char *what)
 {
@@ -220,7 +228,8 @@ static void build_page_tables(void)
                                   (writable ? PTE_WRITE : 0) | (page == PAGE_STUB ? 0 : PTE_NX);
     }
     pt[IMAGE_ADDRESS / PAGE_SIZE] = IMAGE_ADDRESS | PTE_PRESENT | PTE_USER | PTE_ACCESSED_DIRTY;
-    for (uint64_t address = RAM_ADDRESS; address < RAM_ADDRESS + RAM_BYTES; address += 2ull << 20)
+    for (uint64_t address = RAM_ADDRESS; address < TOUCHED_ADDRESS + TOUCHED_BYTES;
+         address += 2ull << 20)
         pd[address >> 21] = address | PTE_TABLE | PTE_2M | PTE_NX;
 }
 
@@ -276,7 +285,6 @@ static size_t cold_page_offset(size_t index)
     return SYSTEM_BYTES + (after + index) * PAGE_SIZE;
 }
 #define MIN_COLD_PAGES (SYSTEM_PAGES + 1)
-#define MAX_COLD_PAGES 4096ull
 
 static void build_snapshot(void)
 {
@@ -285,6 +293,8 @@ static void build_snapshot(void)
     memcpy(image, guest_begin, (size_t)(guest_end - guest_begin));
     snapshot = must_map(SYSTEM_BYTES + RAM_BYTES, PROT_READ | PROT_WRITE, flags, -1);
     madvise(snapshot, SYSTEM_BYTES + RAM_BYTES, MADV_NOHUGEPAGE);
+    touched = must_map(TOUCHED_BYTES, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, -1);
+    madvise(touched, TOUCHED_BYTES, MADV_NOHUGEPAGE);
     build_page_tables();
     build_tss();
     build_descriptors();
@@ -357,6 +367,7 @@ static void add_slot(int vm, uint32_t slot, uint32_t flags, uint64_t address, si
 }
 
 #define RAM_SLOT 1
+#define TOUCHED_SLOT 3
 
 static struct machine machine_new(size_t pages, bool dirty_log)
 {
@@ -428,23 +439,36 @@ static void enter_expecting(struct machine *m, uint32_t expected)
         die_of_exit(m, doorbell);
 }
 
-/* One call: 64 bytes in, 64 bytes out. */
-static void call(struct machine *m, enum guest_operation operation, const char *in, char *out)
+static void request_to_dirty(const struct machine *m, size_t pages, uint64_t first,
+                             uint64_t stride_pages)
 {
-    m->mailbox->operation = operation;
+    m->mailbox->operation = GUEST_DIRTY;
+    m->mailbox->page_count = (uint32_t)pages;
+    m->mailbox->first_page = first;
+    m->mailbox->stride_bytes = stride_pages * PAGE_SIZE;
+}
+
+/* One call: 64 bytes in, 64 bytes out. The mailbox says which. */
+static void call_requested(struct machine *m, const char *in, char *out)
+{
     memcpy(m->mailbox->request, in, MESSAGE_BYTES);
-    if (operation == GUEST_HOST_CALL) {
+    if (m->mailbox->operation == GUEST_HOST_CALL) {
         char from_guest[MESSAGE_BYTES];
         enter_expecting(m, DOORBELL_HOST_CALL);
         memcpy(from_guest, m->mailbox->host_request, MESSAGE_BYTES);
         memcpy(m->mailbox->host_reply, from_guest, MESSAGE_BYTES);
-    } else if (operation == GUEST_DIRTY) {
-        m->mailbox->page_count = SCATTER_COUNT;
-        m->mailbox->first_page = RAM_ADDRESS + SCATTER_FIRST_PAGE * PAGE_SIZE;
-        m->mailbox->stride_bytes = SCATTER_STRIDE_PAGES * PAGE_SIZE;
     }
     enter_expecting(m, DOORBELL_REST);
     memcpy(out, m->mailbox->reply, MESSAGE_BYTES);
+}
+
+static void call(struct machine *m, enum guest_operation operation, const char *in, char *out)
+{
+    m->mailbox->operation = operation;
+    if (operation == GUEST_DIRTY)
+        request_to_dirty(m, SCATTER_COUNT, RAM_ADDRESS + SCATTER_FIRST_PAGE * PAGE_SIZE,
+                         SCATTER_STRIDE_PAGES);
+    call_requested(m, in, out);
 }
 
 /* Copy back what the log names. Its bits are never cleared: pages once written stay writable, cost
@@ -531,6 +555,21 @@ static void do_cold_first_reply(struct measured *sample)
     machine_free(&m);
 }
 
+/* A new machine whose guest touches `cold_pages` pages that are there, each with no neighbour to go with it: a
+ * fault in KVM for each. */
+static void do_cold_touch(struct measured *sample)
+{
+    for (size_t i = 0; i < cold_pages; i++)
+        touched[i * TOUCHED_STRIDE_PAGES * PAGE_SIZE] = 1;
+    measure_begin(sample);
+    struct machine m = machine_new(MIN_COLD_PAGES, false);
+    add_slot(m.vm, TOUCHED_SLOT, 0, TOUCHED_ADDRESS, TOUCHED_BYTES, touched);
+    request_to_dirty(&m, cold_pages, TOUCHED_ADDRESS, TOUCHED_STRIDE_PAGES);
+    call_requested(&m, message, answer);
+    measure_end(sample);
+    machine_free(&m);
+}
+
 static void do_cold_destroy(struct measured *sample)
 {
     struct machine m = machine_new(cold_pages, false);
@@ -546,7 +585,7 @@ static const struct operation {
 } operations[] = {
     {"warm_call", do_warm_call},          {"guest_to_host", do_guest_to_host},
     {"restore_call_10", do_restore_call}, {"cold_first_reply", do_cold_first_reply},
-    {"cold_destroy", do_cold_destroy},
+    {"cold_destroy", do_cold_destroy},    {"cold_touch", do_cold_touch},
 };
 
 /* Each message differs from the one before, so that a stale reply is noticed. */

@@ -112,12 +112,11 @@ static void add_counts(struct tally *tally, const json_t *answer, double operati
     tally->pages_copied += json_number_value(json_object_get(answer, "pages_copied")) * operations;
 }
 
-bool floor_batch(struct floor_process *process, enum operation operation, size_t warmup,
-                 size_t count, size_t cold_pages, struct tally *tally)
+bool floor_batch(struct floor_process *process, const char *operation, size_t warmup, size_t count,
+                 size_t cold_pages, struct tally *tally)
 {
     char command[96];
-    snprintf(command, sizeof command, "%s %zu %zu\n", operation_infos[operation].name,
-             warmup + count, cold_pages);
+    snprintf(command, sizeof command, "%s %zu %zu\n", operation, warmup + count, cold_pages);
     json_t *answer = ask(process, command);
     const json_t *samples = json_object_get(answer, "samples_ns");
     for (size_t i = warmup; i < json_array_size(samples); i++)

@@ -21,9 +21,10 @@ struct floor_process {
 /* All of these return false after a message on stderr. */
 bool floor_start(struct floor_process *process, const char *path);
 
-/* Performs `warmup` operations that give no sample, then `count` that do. */
-bool floor_batch(struct floor_process *process, enum operation operation, size_t warmup,
-                 size_t count, size_t cold_pages, struct tally *tally);
+/* Performs `warmup` operations that give no sample, then `count` that do. `cold_pages`: how many pages a cold
+ * start copies, or touches. */
+bool floor_batch(struct floor_process *process, const char *operation, size_t warmup, size_t count,
+                 size_t cold_pages, struct tally *tally);
 
 /* Ends the child and waits for it; also good for one that never started. */
 void floor_stop(struct floor_process *process);

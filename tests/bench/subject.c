@@ -20,6 +20,7 @@ struct subject {
     hl_sandbox *rewound;    /* restored again and again */
     hl_snapshot *snapshot;  /* of a sandbox that has served calls and dirtied its pages */
     unsigned message_count; /* each message differs from the last, so that a stale reply shows */
+    char message[MESSAGE_BYTES + 1], answer[MESSAGE_BYTES];
 };
 
 /* What is read before and after an operation. */
@@ -84,28 +85,47 @@ static void restore(const struct subject *subject, hl_sandbox *sandbox)
     require(hl_sandbox_restore(sandbox, subject->snapshot, &err), &err, "hl_sandbox_restore");
 }
 
+/* Making messages and looking at answers is no part of what is measured, for the floor as for the library. */
+static void next_message(struct subject *subject)
+{
+    snprintf(subject->message, sizeof subject->message, "%0*u", MESSAGE_BYTES,
+             subject->message_count++);
+}
+
+static void check_answer(const struct subject *subject)
+{
+    if (memcmp(subject->message, subject->answer, MESSAGE_BYTES) != 0) {
+        fprintf(stderr, "bench: wrong reply\n");
+        exit(1);
+    }
+}
+
 /* One call with a string of 64 bytes both ways. */
 static void call(struct subject *subject, hl_sandbox *sandbox, const char *function)
 {
-    char message[MESSAGE_BYTES + 1];
-    snprintf(message, sizeof message, "%0*u", MESSAGE_BYTES, subject->message_count++);
-    hl_value argument = hl_value_string_n(message, MESSAGE_BYTES), reply;
+    hl_value argument = hl_value_string_n(subject->message, MESSAGE_BYTES), reply;
     hl_error err = HL_ERROR_INIT;
     require(hl_sandbox_call(sandbox, function, &argument, 1, &reply, &err), &err, function);
-    if (!hl_value_equal(&argument, &reply)) {
-        fprintf(stderr, "bench: %s: wrong reply\n", function);
-        exit(1);
-    }
+    memset(subject->answer, 0, MESSAGE_BYTES);
+    if (reply.type == HL_TYPE_STRING && reply.as.string.size == MESSAGE_BYTES)
+        memcpy(subject->answer, reply.as.string.data, MESSAGE_BYTES);
     hl_value_free(&reply);
+}
+
+static void call_checked(struct subject *subject, hl_sandbox *sandbox, const char *function)
+{
+    next_message(subject);
+    call(subject, sandbox, function);
+    check_answer(subject);
 }
 
 static void take_snapshot(struct subject *subject)
 {
     hl_error err = HL_ERROR_INIT;
     hl_sandbox *origin = new_sandbox(subject);
-    call(subject, origin, "echo");
-    call(subject, origin, "ask_host");
-    call(subject, origin, "dirty");
+    call_checked(subject, origin, "echo");
+    call_checked(subject, origin, "ask_host");
+    call_checked(subject, origin, "dirty");
     require(hl_sandbox_snapshot(origin, &subject->snapshot, &err), &err, "hl_sandbox_snapshot");
     hl_sandbox_free(origin);
 }
@@ -200,9 +220,11 @@ static void batch_on(struct subject *subject, const hl_sandbox *sandbox,
 {
     struct counts before = counts_now(sandbox);
     for (size_t i = 0; i < warmup + count; i++) {
+        next_message(subject);
         uint64_t begin = now_ns();
         perform(subject);
         uint64_t end = now_ns();
+        check_answer(subject);
         if (i >= warmup)
             tally_add(tally, end - begin);
     }
@@ -216,10 +238,12 @@ static uint64_t cold_first_reply(struct subject *subject,
                                  struct tally *tally)
 {
     struct counts before = counts_now(NULL);
+    next_message(subject);
     uint64_t begin = now_ns();
     *sandbox = make(subject);
     call(subject, *sandbox, "echo");
     uint64_t end = now_ns();
+    check_answer(subject);
     add_counts(tally, before, counts_now(*sandbox), 1);
     return end - begin;
 }
@@ -234,18 +258,43 @@ static uint64_t cold_destroy(hl_sandbox *sandbox, struct tally *tally)
     return end - begin;
 }
 
-/* Both halves of a sandbox's life are performed, one of them is what was asked for. */
-static void cold_batch(struct subject *subject, hl_sandbox *(*make)(const struct subject *),
-                       enum operation operation, size_t warmup, size_t count, struct tally *tally)
+/* A snapshot keeps the VMs of so many sandboxes that were freed, for its next ones. */
+#define KEPT_VMS 4
+#define COLD_BATCH_MAX 64
+
+/* In new VMs, which are destroyed: sandboxes that live meanwhile take what VMs there are to reuse, and are freed
+ * before the others so that theirs are kept. Both halves of a life are performed, one is what was asked for. */
+static void cold_batch(struct subject *subject, enum operation operation, size_t warmup,
+                       size_t count, struct tally *tally)
 {
     struct tally unused = {0};
+    hl_sandbox *holders[KEPT_VMS], *sandboxes[COLD_BATCH_MAX];
+    uint64_t births[COLD_BATCH_MAX], deaths[COLD_BATCH_MAX];
     bool first_reply = operation == COLD_FIRST_REPLY;
-    for (size_t i = 0; i < warmup + count; i++) {
+    size_t all = warmup + count < COLD_BATCH_MAX ? warmup + count : COLD_BATCH_MAX;
+    for (size_t i = 0; i < KEPT_VMS; i++)
+        holders[i] = sandbox_from_snapshot(subject);
+    for (size_t i = 0; i < all; i++)
+        births[i] = cold_first_reply(subject, sandbox_from_snapshot, &sandboxes[i],
+                                     first_reply ? tally : &unused);
+    for (size_t i = 0; i < KEPT_VMS; i++)
+        hl_sandbox_free(holders[i]);
+    for (size_t i = 0; i < all; i++)
+        deaths[i] = cold_destroy(sandboxes[i], first_reply ? &unused : tally);
+    for (size_t i = warmup; i < all; i++)
+        tally_add(tally, first_reply ? births[i] : deaths[i]);
+}
+
+/* One after the other; the first gives no sample. */
+static void lives(struct subject *subject, hl_sandbox *(*make)(const struct subject *),
+                  size_t count, struct tally *tally)
+{
+    for (size_t i = 0; i <= count; i++) {
         hl_sandbox *sandbox;
-        uint64_t birth = cold_first_reply(subject, make, &sandbox, first_reply ? tally : &unused);
-        uint64_t death = cold_destroy(sandbox, first_reply ? &unused : tally);
-        if (i >= warmup)
-            tally_add(tally, first_reply ? birth : death);
+        uint64_t birth = cold_first_reply(subject, make, &sandbox, tally);
+        hl_sandbox_free(sandbox);
+        if (i > 0)
+            tally_add(tally, birth);
     }
 }
 
@@ -264,7 +313,7 @@ void subject_batch(struct subject *subject, enum operation operation, size_t war
         break;
     case COLD_FIRST_REPLY:
     case COLD_DESTROY:
-        cold_batch(subject, sandbox_from_snapshot, operation, warmup, count, tally);
+        cold_batch(subject, operation, warmup, count, tally);
         break;
     case OPERATION_COUNT:
         break;
@@ -273,7 +322,12 @@ void subject_batch(struct subject *subject, enum operation operation, size_t war
 
 void subject_cold_from_elf(struct subject *subject, size_t count, struct tally *tally)
 {
-    cold_batch(subject, new_sandbox, COLD_FIRST_REPLY, 1, count, tally);
+    lives(subject, new_sandbox, count, tally);
+}
+
+void subject_reused_vm(struct subject *subject, size_t count, struct tally *tally)
+{
+    lives(subject, sandbox_from_snapshot, count, tally);
 }
 
 /* Stopping a guest that loops for ever */
@@ -387,7 +441,7 @@ struct idle_memory subject_idle_memory(struct subject *subject, size_t sandboxes
     double available = proc_bytes("/proc/meminfo", "MemAvailable:");
     for (size_t i = 0; i < sandboxes; i++) {
         idle[i] = sandbox_from_snapshot(subject);
-        call(subject, idle[i], "echo");
+        call_checked(subject, idle[i], "echo");
     }
     pss = proc_bytes("/proc/self/smaps_rollup", "Pss:") - pss;
     available -= proc_bytes("/proc/meminfo", "MemAvailable:");

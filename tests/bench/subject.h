@@ -33,6 +33,9 @@ void subject_batch(struct subject *subject, enum operation operation, size_t war
 /* A new sandbox from the ELF file up to its first reply. */
 void subject_cold_from_elf(struct subject *subject, size_t count, struct tally *tally);
 
+/* A sandbox from a snapshot up to its first reply, in the VM that the one before it left. */
+void subject_reused_vm(struct subject *subject, size_t count, struct tally *tally);
+
 /* How late a guest that loops for ever is stopped. They return early once `*stop` is set. */
 void subject_deadline_lateness(struct subject *subject, size_t trials,
                                const volatile sig_atomic_t *stop, struct tally *tally);
