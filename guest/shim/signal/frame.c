@@ -165,6 +165,32 @@ static void frame_fill(struct linux_sigframe *frame, uint64_t state,
     frame->info = *info;
 }
 
+static bool is_canonical(uint64_t address)
+{
+    return (int64_t)(address << 16) >> 16 == (int64_t)address;
+}
+
+/* The one way in which a running program gets an address to go on at that no instruction of its own jumped
+ * to. The processor would refuse some while still in the shim: the scheduler looks at those. */
+static void continue_at(struct hl_abi_registers *registers, uint64_t address)
+{
+    registers->rip = address;
+    if (!is_canonical(address))
+        hl__hot.attention = true;
+}
+
+void hl__frame_refuse_address(void)
+{
+    enum { VECTOR_PROTECTION = 13 };
+    static const struct linux_siginfo info = {.signal = SIGSEGV, .code = SI_KERNEL};
+
+    while (!is_canonical(hl__hot.syscall.rip)) {
+        struct hl_abi_fault fault = {.vector = VECTOR_PROTECTION, .registers = hl__hot.syscall};
+
+        hl__signal_fault(&fault, &info);
+    }
+}
+
 bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action,
                     const struct linux_siginfo *info, const struct hl_abi_fault *fault)
 {
@@ -189,7 +215,7 @@ bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigac
     registers->rdx = (uint64_t)&frame->context;
     registers->rax = 0;
     registers->rsp = address;
-    registers->rip = action->handler;
+    continue_at(registers, action->handler);
     registers->rflags &= ~(FLAG_TRAP | FLAG_DIRECTION | FLAG_RESUME);
     return true;
 }
@@ -212,8 +238,8 @@ static void registers_restore(struct hl_abi_registers *to, const struct linux_si
                                     .r13 = from->r13,
                                     .r14 = from->r14,
                                     .r15 = from->r15,
-                                    .rip = hl__code_address(from->rip),
                                     .rflags = (from->rflags & FLAGS_RESTORED) | FLAG_ALWAYS};
+    continue_at(to, hl__code_address(from->rip));
 }
 
 HL__SYSCALL(rt_sigreturn)
@@ -223,11 +249,16 @@ HL__SYSCALL(rt_sigreturn)
 
     (void)arg;
     /* The handler's return took the restorer's address off the stack. */
-    if (hl__user_read(&context, registers->rsp, sizeof context) < 0 ||
-        vector_state_restore(context.machine.vector_state) < 0)
-        hl__process_exit(0, SIGSEGV, NULL);
-    registers_restore(registers, &context.machine);
+    if (hl__user_read(&context, registers->rsp, sizeof context) < 0) {
+        hl__signal_force(SIGSEGV);
+        return (int64_t)registers->rax;
+    }
     hl__thread->signals.mask = context.mask & ~HL__SIGNALS_UNBLOCKABLE;
+    registers_restore(registers, &context.machine);
+    if (vector_state_restore(context.machine.vector_state) < 0) {
+        hl__signal_force(SIGSEGV);
+        return (int64_t)registers->rax;
+    }
     hl__thread->signals.stack = context.stack;
     hl__thread->signals.stack.flags &= ~SS_ONSTACK;
     return (int64_t)registers->rax;

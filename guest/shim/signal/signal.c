@@ -27,6 +27,14 @@ static void enter_handler(struct linux_sigaction *action, int signal)
         action->handler = ACTION_DEFAULT;
 }
 
+/* No room for a frame: a signal stack of SIGSEGV's handler may have some. */
+static void frame_failed(int signal, struct hl_abi_fault *fault)
+{
+    if (signal == SIGSEGV)
+        hl__process_exit(0, SIGSEGV, fault);
+    hl__signal_force(SIGSEGV);
+}
+
 static void deliver(struct hl_abi_registers *registers, const struct linux_siginfo *info,
                     struct hl_abi_fault *fault)
 {
@@ -34,8 +42,10 @@ static void deliver(struct hl_abi_registers *registers, const struct linux_sigin
 
     if (action->handler == ACTION_DEFAULT)
         hl__process_exit(0, info->signal, fault);
-    if (!hl__frame_push(registers, action, info, fault))
-        hl__process_exit(0, SIGSEGV, fault);
+    if (!hl__frame_push(registers, action, info, fault)) {
+        frame_failed(info->signal, fault);
+        return;
+    }
     hl__thread->signals.mask_is_saved = false; /* the frame carries the old mask from here on */
     enter_handler(action, info->signal);
 }
@@ -75,6 +85,13 @@ void hl__signal_fault(struct hl_abi_fault *fault, const struct linux_siginfo *in
         hl__thread->signals.mask & HL__SIGNAL_BIT(info->signal))
         hl__process_exit(0, info->signal, fault);
     deliver(&hl__hot.syscall, info, fault);
+}
+
+void hl__signal_force(int signal)
+{
+    const struct linux_siginfo info = {.signal = signal, .code = SI_KERNEL};
+
+    hl__signal_fault(NULL, &info);
 }
 
 void hl__signal_mask_for_call(uint64_t mask)

@@ -62,6 +62,8 @@ bool hl__signal_pending(struct hl__thread *thread);
 void hl__signal_deliver(struct hl_abi_registers *registers, bool interrupted);
 /* A signal that the interrupted instruction caused; ends the program if it cannot be handled. */
 void hl__signal_fault(struct hl_abi_fault *fault, const struct linux_siginfo *info);
+/* The same, caused by what the shim found instead: a frame that cannot be written or read. */
+void hl__signal_force(int signal);
 /* Takes the first waiting signal of a set, the thread's own before the process's: sigtimedwait,
  * signalfd. */
 bool hl__signal_take(struct hl__thread *thread, uint64_t set, struct linux_siginfo *info);
@@ -85,5 +87,7 @@ extern const uint8_t hl__clean_vector_state[]; /* entry.S: every register in its
 /* Makes the program continue in its handler. False if the frame does not fit on its stack. */
 bool hl__frame_push(struct hl_abi_registers *registers, const struct linux_sigaction *action,
                     const struct linux_siginfo *info, const struct hl_abi_fault *fault);
+/* Before the program goes on: SIGSEGV if a handler or its frame made it go on at what is no address. */
+void hl__frame_refuse_address(void);
 
 #endif

@@ -222,6 +222,7 @@ void hl__schedule(void)
         yielding = false;
         if (go_on() && hl__signal_pending(hl__thread))
             hl__signal_deliver(&hl__hot.syscall, false);
+        hl__frame_refuse_address();
     } while (hl__thread->state != HL__THREAD_READY);
     hl__hot.attention = false;
     if (ticked)

@@ -5,3 +5,4 @@ from trees import GUESTS
 
 for variant in VARIANTS:
     case(variant, f"/programs/signals_test.{variant}", GUESTS, status=138, quick=variant != "pie")
+    case(f"astray.{variant}", f"/programs/astray_test.{variant}", GUESTS, status=139, quick=variant != "pie")
