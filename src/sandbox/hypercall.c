@@ -230,12 +230,21 @@ static const char *refusal_reason(uint64_t refusal)
     case HL_ABI_REFUSAL_MACHINE:
         return "is not for x86-64 Linux";
     case HL_ABI_REFUSAL_INTERPRETER:
-        return "is dynamically linked; link it with -static. It needs the interpreter";
+        return "is dynamically linked, and its interpreter is missing";
     case HL_ABI_REFUSAL_TOO_LARGE:
         return "does not fit into the sandbox's memory; raise memory_size";
     default:
         return "is not a program that can run";
     }
+}
+
+/* The next step, behind what the guest says. */
+static const char *refusal_hint(uint64_t refusal)
+{
+    return refusal == HL_ABI_REFUSAL_INTERPRETER ? "; run it from an image that has what it needs "
+                                                   "(`hyperlight pack`, then --root), or "
+                                                   "link it with -static"
+                                                 : "";
 }
 
 static enum hl__step refuse(hl_sandbox *sandbox, const struct hl_abi_call *call, hl_status *status,
@@ -262,9 +271,9 @@ static enum hl__step refuse(hl_sandbox *sandbox, const struct hl_abi_call *call,
                                 sandbox->vm->program->name,
                                 (unsigned long long)sandbox->options.memory_size);
     else
-        *status = hl__error_set(err, statuses[call->arg[0]], "hl_sandbox_new", "'%s' %s%s%s",
+        *status = hl__error_set(err, statuses[call->arg[0]], "hl_sandbox_new", "'%s' %s%s%s%s",
                                 sandbox->vm->program->name, refusal_reason(call->arg[0]),
-                                size ? ": " : "", text);
+                                size ? ": " : "", text, refusal_hint(call->arg[0]));
     return HL__STEP_FAILED;
 }
 

@@ -160,13 +160,16 @@ enum hl__step hl__output_take(hl_sandbox *sandbox, hl_status *status, hl_error *
         return HL__STEP_CONTINUE;
     struct hl_abi_output *output =
         hl__space_host_write(sandbox->space, offset, offsetof(struct hl_abi_output, bytes));
-    int64_t result;
+    const uint64_t address = HL_ABI_OUTPUT_ADDRESS + offsetof(struct hl_abi_output, bytes);
+    enum hl__step step = HL__STEP_CONTINUE;
+    int64_t result = 0;
     output->size = 0;
     if ((stream != 1 && stream != 2) || size > sizeof output->bytes)
         return hl__guest_violation(status, err, "malformed output");
-    enum hl__step step = take_output(sandbox, (int)stream,
-                                     HL_ABI_OUTPUT_ADDRESS + offsetof(struct hl_abi_output, bytes),
-                                     size, &result, status, err);
+    /* A part may be taken before the rest fails. */
+    for (uint64_t done = 0; done < size && result >= 0 && step == HL__STEP_CONTINUE;
+         done += (uint64_t)result)
+        step = take_output(sandbox, (int)stream, address + done, size - done, &result, status, err);
     if (result < 0)
         output->stream = HL_ABI_OUTPUT_FAILED | (uint32_t)-result;
     return step;

@@ -282,3 +282,81 @@ int main(void) { return syscall(SYS_lookup_dcookie, "x", 0) < 0 && errno == ENOS
     assert traced.returncode == 0
     assert re.search(r"lookup_dcookie\(0x[0-9a-f]+, 0, .*\) = -1 ENOSYS \(Function not implemented\) \[not served\]", message(traced))
     assert re.search(r"exit_group\(0\) = \?", message(traced))
+
+
+GONE = r"""
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static char told[200];
+static int piped;
+static void note(int number) { piped += number == SIGPIPE; }
+static void try(const char *text)
+{
+    int count = piped, written = write(1, text, 1);
+    sprintf(told + strlen(told), " %s:%s%s", text, written == 1 ? "1" : errno == EPIPE ? "EPIPE" : "?", piped > count ? "+SIGPIPE" : "");
+}
+int main(int argc, char **argv)
+{
+    char line[9];
+    signal(SIGPIPE, note);
+    if (read(0, line, sizeof line) < 1)
+        return 1;
+    for (const char *step = argv[1]; *step; step++)
+        if (*step == 'e')
+            write(2, "e\n", 2);
+        else if (*step == 's')
+            usleep(100);
+        else
+            try((char[2]){*step});
+    strcat(told, "\n");
+    return write(2, told, strlen(told)) < 0;
+}
+"""
+
+
+def closed_reader(command):
+    """Runs it; the reader of its standard output goes away before it writes."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    process.stdin.write(b"go\n")
+    process.stdin.close()
+    text = process.stderr.read().decode().splitlines()
+    process.stderr.close()
+    assert process.wait(PATIENCE_S) == 0
+    return text
+
+
+def test_every_write_to_a_closed_pipe_fails(tool, compile_guest):
+    program = compile_guest(GONE)
+    native = closed_reader([program, "123"])
+    assert closed_reader([tool.path, "run", program, "123"]) == native == [" 1:EPIPE+SIGPIPE 2:EPIPE+SIGPIPE 3:EPIPE+SIGPIPE"]
+
+
+@pytest.mark.parametrize("gone", ["e", "s"], ids=["flushed", "taken"])
+def test_gathered_output_that_is_lost_fails_the_next_write(tool, compile_guest, gone):
+    """Right behind other output it is gathered: what comes of it is told later."""
+    result = closed_reader([tool.path, "run", compile_guest(GONE), f"e12{gone}34e5"])
+    assert result[:-1] == ["e"] * (f"e{gone}e".count("e"))
+    assert result[-1].endswith(" 3:EPIPE+SIGPIPE 4:EPIPE+SIGPIPE 5:EPIPE+SIGPIPE")
+
+
+def test_a_full_device_fails_the_next_write(tool, compile_guest):
+    program = compile_guest(r"""
+#include <errno.h>
+#include <unistd.h>
+int main(void)
+{
+    write(2, "e", 1);
+    for (int i = 0; i < 3; i++)
+        if (write(1, "x", 1) < 0 && errno == ENOSPC)
+            return i < 2 ? 5 : 6;
+        else
+            usleep(100);
+    return 7;
+}
+""")
+    with open("/dev/full", "wb") as full:
+        assert subprocess.run([tool.path, "run", program], stdout=full, timeout=PATIENCE_S).returncode == 5

@@ -81,7 +81,7 @@ def test_32_bit_program(tool, tmp_path, hello):
 
 def test_dynamic_program_names_its_interpreter(tool, compile_guest):
     path = compile_guest(HELLO, flags=())
-    refused(tool, path, path.name, "ld-linux-x86-64.so.2")
+    refused(tool, path, path.name, "ld-linux-x86-64.so.2", "hyperlight pack", "--root", "-static")
 
 
 def test_program_that_does_not_fit(tool, compile_guest):

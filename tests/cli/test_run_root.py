@@ -1,5 +1,8 @@
 """`hyperlight run --root`: programs with the files of an image."""
+import io
+import json
 import shutil
+import tarfile
 
 import pytest
 from conftest import message
@@ -86,3 +89,57 @@ def test_a_program_that_the_image_does_not_have(tool, image):
     result = tool("run", "--root", image, "/bin/none")
     assert result.returncode == 125
     assert "none" in message(result)
+
+
+def docker_archive(path, files, config):
+    """What `docker save` writes: one layer with {path: data}."""
+    identity = "0" * 64
+
+    def add(tar, name, data):
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(data), 0o755
+        tar.addfile(entry, io.BytesIO(data))
+
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for name, data in files.items():
+            add(tar, name, data)
+    with tarfile.open(path, "w") as tar:
+        add(tar, f"{identity}/layer.tar", layer.getvalue())
+        add(tar, f"{identity}.json", json.dumps({"architecture": "amd64", "config": config}).encode())
+        add(tar, "manifest.json", json.dumps([{"Config": f"{identity}.json", "Layers": [f"{identity}/layer.tar"]}]).encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def configured(tool, tmp_path_factory, compile_guest):
+    """An image with an environment."""
+    program = compile_guest(r"""
+#include <stdio.h>
+extern char **environ;
+int main(void)
+{
+    for (char **variable = environ; *variable; variable++)
+        puts(*variable);
+    return 0;
+}
+""")
+    folder = tmp_path_factory.mktemp("configured")
+    archive = docker_archive(folder / "tar", {"opt/tools/tell": program.read_bytes(), "bin/tell": b"#!/none"},
+                             {"Env": ["PATH=/opt/tools:/bin", "A=image", "AB=kept"], "Cmd": ["tell"]})
+    result = tool("image", "create", "-o", folder / "image", archive)
+    assert result.returncode == 0, result.stderr
+    return folder / "image"
+
+
+@pytest.mark.parametrize("given, expected", [
+    ([], "PATH=/opt/tools:/bin A=image AB=kept"),
+    (["B=new", "C="], "PATH=/opt/tools:/bin A=image AB=kept B=new C="),
+    (["A=given", "B=new"], "PATH=/opt/tools:/bin A=given AB=kept B=new"),
+    (["AB=", "PATH=/opt/tools"], "PATH=/opt/tools A=image AB="),
+], ids=["none", "added", "replaced", "emptied"])
+def test_variables_add_to_the_image(tool, configured, given, expected):
+    options = [word for variable in given for word in ("--env", variable)]
+    result = tool("run", "--root", configured, *options, "tell")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().split() == expected.split()

@@ -24,9 +24,43 @@ static uint64_t last_output_ns;
 static struct hl__timer flush_timer;
 static struct hl__queue input_waiters; /* shared by all files of standard input */
 
+/* Of standard output and standard error. */
+static struct output_state {
+    int64_t failure; /* of output that the program believes written: for its next write; 0: none */
+    bool direct;     /* it failed before: nothing is gathered until a write succeeds */
+} outputs[3];
+static uint32_t gathered_stream; /* whose output was gathered last */
+
 static struct hl_abi_output *output(void)
 {
     return (struct hl_abi_output *)HL_ABI_OUTPUT_ADDRESS;
+}
+
+static void note_failure(uint32_t stream, int64_t failure)
+{
+    outputs[stream] = (struct output_state){failure, true};
+}
+
+/* What became of the output that the host took along with a hypercall. */
+static void look_for_failure(void)
+{
+    struct hl_abi_output *waiting = output();
+
+    if (!(waiting->stream & HL_ABI_OUTPUT_FAILED))
+        return;
+    note_failure(gathered_stream, -(int64_t)(waiting->stream & ~HL_ABI_OUTPUT_FAILED));
+    waiting->stream = gathered_stream;
+}
+
+/* The failure that the program has not been told of. */
+static int64_t take_failure(uint32_t stream)
+{
+    int64_t failure;
+
+    look_for_failure();
+    failure = outputs[stream].failure;
+    outputs[stream].failure = 0;
+    return failure;
 }
 
 void hl__output_flush(void)
@@ -35,11 +69,19 @@ void hl__output_flush(void)
     uint32_t size = waiting->size;
 
     hl__timer_cancel(&flush_timer);
-    if (!size)
-        return;
     waiting->size = 0;
-    hl__host_write(waiting->stream, (uint64_t)waiting->bytes, size);
-    last_output_ns = hl__clock_monotonic_ns();
+    for (uint32_t done = 0; done < size;) {
+        int64_t taken =
+            hl__host_write(waiting->stream, (uint64_t)waiting->bytes + done, size - done);
+
+        if (taken <= 0) {
+            note_failure(gathered_stream, taken ? taken : -EIO);
+            break;
+        }
+        done += (uint32_t)taken;
+    }
+    if (size)
+        last_output_ns = hl__clock_monotonic_ns();
 }
 
 static void flush_expired(struct hl__timer *timer)
@@ -53,8 +95,10 @@ static uint32_t stream_of(const struct hl__file *file)
     return (uint32_t)(uint64_t)file->object;
 }
 
-static int64_t broken(int64_t result)
+/* What the program is told of a write at once. */
+static int64_t told(uint32_t stream, int64_t result)
 {
+    outputs[stream].direct = result < 0;
     if (result == -EPIPE)
         hl__signal_raise(SIGPIPE, SI_USER);
     return result;
@@ -64,21 +108,25 @@ static int64_t broken(int64_t result)
 static int64_t write_directly(uint32_t stream, uint64_t address, uint64_t size)
 {
     uint64_t done = 0;
+    int64_t failure;
 
     hl__output_flush();
+    failure = take_failure(stream);
+    if (failure)
+        return told(stream, failure);
     while (done < size) {
         uint64_t piece = size - done < HL_ABI_IO_SIZE_MAX ? size - done : HL_ABI_IO_SIZE_MAX;
         uint64_t present = hl__user_present(address + done, piece, false);
         int64_t taken = present ? hl__host_write(stream, address + done, present) : -EFAULT;
 
         if (taken < 0)
-            return done ? (int64_t)done : broken(taken);
+            return done ? (int64_t)done : told(stream, taken);
         done += (uint64_t)taken;
         if ((uint64_t)taken < piece)
             break;
     }
     last_output_ns = hl__clock_monotonic_ns();
-    return (int64_t)done;
+    return told(stream, (int64_t)done);
 }
 
 static int64_t write_pieces(uint32_t stream, const struct hl__vectors *from)
@@ -107,7 +155,7 @@ static int64_t write_buffered_now(int64_t size)
     waiting->size = 0;
     taken = hl__host_write(waiting->stream, (uint64_t)waiting->bytes, (uint64_t)size);
     last_output_ns = hl__clock_monotonic_ns();
-    return broken(taken);
+    return told(waiting->stream, taken);
 }
 
 static int64_t output_write_vectors(struct hl__file *file, const struct hl__vectors *from)
@@ -117,15 +165,20 @@ static int64_t output_write_vectors(struct hl__file *file, const struct hl__vect
     uint64_t now = hl__clock_monotonic_ns();
     int64_t taken;
 
-    if (from->size > sizeof waiting->bytes / 2)
+    if (!from->size)
+        return 0;
+    look_for_failure();
+    if (from->size > sizeof waiting->bytes / 2 || outputs[stream].direct)
         return write_pieces(stream, from);
     if (waiting->size &&
         (waiting->stream != stream || from->size > sizeof waiting->bytes - waiting->size))
         hl__output_flush();
+    if (outputs[stream].failure)
+        return told(stream, take_failure(stream));
     taken = hl__vectors_read(from, 0, waiting->bytes + waiting->size, from->size);
     if (taken <= 0)
         return taken;
-    waiting->stream = stream;
+    waiting->stream = gathered_stream = stream;
     if (!waiting->size && (now - last_output_ns > QUIET_NS ||
                            !hl__timer_set(&flush_timer, now + QUIET_NS, flush_expired)))
         return write_buffered_now(taken);
@@ -198,8 +251,8 @@ static uint32_t input_ready(struct hl__file *file)
 
 static uint32_t output_ready(struct hl__file *file)
 {
-    (void)file;
-    return POLLOUT | POLLWRNORM;
+    look_for_failure();
+    return POLLOUT | POLLWRNORM | (outputs[stream_of(file)].direct ? POLLERR : 0);
 }
 
 static int64_t stream_stat(struct hl__file *file, struct linux_stat *stat)

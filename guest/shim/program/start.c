@@ -78,6 +78,13 @@ static struct texts boot_texts(void)
     return (struct texts){HL__BOOT->strings, HL__BOOT->strings + HL__BOOT->strings_size};
 }
 
+static void take_text(struct hl__strings *strings, const char *text)
+{
+    if (hl__strings_add(strings, text) < 0)
+        hl__host_refuse(HL_ABI_REFUSAL_TOO_LARGE,
+                        "arguments and environment do not fit into memory");
+}
+
 /* At most `limit` of them. Returns how many. */
 static uint32_t take_texts(struct hl__strings *strings, struct texts *texts, uint32_t limit)
 {
@@ -85,12 +92,57 @@ static uint32_t take_texts(struct hl__strings *strings, struct texts *texts, uin
     const char *text;
 
     while (count < limit && (text = texts_next(texts))) {
-        if (hl__strings_add(strings, text) < 0)
-            hl__host_refuse(HL_ABI_REFUSAL_TOO_LARGE,
-                            "arguments and environment do not fit into memory");
+        take_text(strings, text);
         count++;
     }
     return count;
+}
+
+/* Bytes of a variable's name with the '=' behind it. */
+static uint64_t name_size(const char *variable)
+{
+    uint64_t size = 0;
+
+    while (variable[size] && variable[size] != '=')
+        size++;
+    return size + !!variable[size];
+}
+
+static bool has_name(const char *variable, const char *like)
+{
+    uint64_t size = name_size(like);
+
+    return name_size(variable) == size && !memcmp(variable, like, size);
+}
+
+/* One of the first `count` texts that has the name of `variable`; NULL if none has. */
+static const char *find_variable(struct texts texts, uint32_t count, const char *variable)
+{
+    const char *text;
+
+    while (count-- && (text = texts_next(&texts)))
+        if (has_name(text, variable))
+            return text;
+    return NULL;
+}
+
+/* The image's variables, those that the host gives in their places, and the host's others. */
+static void take_environment(struct hl__strings *strings, struct texts *given, uint32_t count)
+{
+    const struct texts first = *given, image = head_texts(HEAD_ENVIRONMENT);
+    struct texts head = image;
+    const char *text, *other;
+
+    while ((text = texts_next(&head))) {
+        other = find_variable(first, count, text);
+        take_text(strings, other ? other : text);
+        strings->environment_count++;
+    }
+    while (count-- && (text = texts_next(given)))
+        if (!find_variable(image, UINT32_MAX, text)) {
+            take_text(strings, text);
+            strings->environment_count++;
+        }
 }
 
 /* What the host gives goes before what the image says. */
@@ -103,11 +155,7 @@ static void take_strings(struct hl__strings *strings)
         head = head_texts(HEAD_ARGUMENTS);
         strings->argument_count = take_texts(strings, &head, UINT32_MAX);
     }
-    strings->environment_count = take_texts(strings, &texts, HL__BOOT->environment_count);
-    if (!strings->environment_count) {
-        head = head_texts(HEAD_ENVIRONMENT);
-        strings->environment_count = take_texts(strings, &head, UINT32_MAX);
-    }
+    take_environment(strings, &texts, HL__BOOT->environment_count);
 }
 
 /* The text behind argv and environment in the boot block with number `index`. */
