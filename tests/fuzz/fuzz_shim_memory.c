@@ -33,6 +33,7 @@ static void fuzz_require(int condition, const char *text, int line)
 
 struct page {
     bool mapped, shared, written; /* written: a private page that holds `value` */
+    bool foreign;                 /* of the child's address space */
     uint8_t protection, value;
     int file; /* -1: private memory */
     unsigned index;
@@ -49,6 +50,7 @@ struct file {
 static struct page pages[WINDOW_PAGES];
 static struct file files[FILES];
 static struct choices choices;
+static struct hl__address_space *child; /* NULL: there is none */
 
 static uint64_t address_of(unsigned page)
 {
@@ -101,6 +103,14 @@ static void write_page(unsigned number, uint8_t value)
     }
 }
 
+static bool any_foreign(unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++)
+        if (pages[i].mapped && pages[i].foreign)
+            return true;
+    return false;
+}
+
 static void map_pages(unsigned first, unsigned count)
 {
     static const uint8_t protections[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE,
@@ -114,9 +124,13 @@ static void map_pages(unsigned first, unsigned count)
                      (choices_once_in(&choices, 8) ? MAP_NORESERVE : 0) |
                      (choices_once_in(&choices, 8) ? MAP_POPULATE : 0);
 
+    bool refused = any_foreign(first, count);
+
     SHIM_REQUIRE(hl__sys_mmap((const uint64_t[]){address_of(first), count * 4096ull, protection,
                                                  flags, (uint64_t)file, offset * 4096ull}) ==
-                 (int64_t)address_of(first));
+                 (refused ? -ENOMEM : (int64_t)address_of(first)));
+    if (refused)
+        return;
     for (unsigned i = 0; i < count; i++)
         pages[first + i] = (struct page){.mapped = true,
                                          .shared = shared,
@@ -127,7 +141,12 @@ static void map_pages(unsigned first, unsigned count)
 
 static void unmap_pages(unsigned first, unsigned count)
 {
-    SHIM_REQUIRE(hl__sys_munmap((const uint64_t[]){address_of(first), count * 4096ull}) == 0);
+    bool refused = any_foreign(first, count);
+
+    SHIM_REQUIRE(hl__sys_munmap((const uint64_t[]){address_of(first), count * 4096ull}) ==
+                 (refused ? -ENOMEM : 0));
+    if (refused)
+        return;
     for (unsigned i = first; i < first + count; i++)
         pages[i].mapped = false;
 }
@@ -135,7 +154,7 @@ static void unmap_pages(unsigned first, unsigned count)
 static void protect_pages(unsigned first, unsigned count)
 {
     uint8_t protection = (uint8_t)choices_below(&choices, 8) & (PROT_READ | PROT_WRITE | PROT_EXEC);
-    bool all = true;
+    bool refused = any_foreign(first, count), all = !refused;
 
     for (unsigned i = first; i < first + count && all; i++) {
         all = pages[i].mapped;
@@ -147,9 +166,9 @@ static void protect_pages(unsigned first, unsigned count)
 
 static void drop_pages(unsigned first, unsigned count)
 {
-    bool all = true;
+    bool refused = any_foreign(first, count), all = !refused;
 
-    for (unsigned i = first; i < first + count; i++) {
+    for (unsigned i = first; i < first + count && !refused; i++) {
         all &= pages[i].mapped;
         pages[i].written = false;
         pages[i].value = 0;
@@ -164,12 +183,53 @@ static void move_pages_away(unsigned first, unsigned count)
     uint64_t at = address_of(first), size = count * 4096ull;
     const struct hl__vma *vma = hl__vma_find(&hl__memory.vmas, at);
 
-    if (!vma || vma->end < at + size)
+    if (!vma || vma->end < at + size || any_foreign(first, count))
         return;
     SHIM_REQUIRE(hl__sys_mremap((const uint64_t[]){at, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
                                                    ELSEWHERE}) == (int64_t)ELSEWHERE);
     SHIM_REQUIRE(hl__sys_mremap((const uint64_t[]){
                      ELSEWHERE, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, at}) == (int64_t)at);
+}
+
+/* A child maps memory where its parent has none. */
+static void map_childs_pages(unsigned first, unsigned count)
+{
+    int64_t result;
+    bool free = true;
+
+    for (unsigned i = first; i < first + count; i++)
+        free &= !pages[i].mapped;
+    hl__address_space_enter(child);
+    result = hl__sys_mmap(
+        (const uint64_t[]){address_of(first), count * 4096ull, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, UINT64_MAX, 0});
+    hl__address_space_enter(hl__address_space_first());
+    SHIM_REQUIRE(result == (free ? (int64_t)address_of(first) : -EEXIST));
+    for (unsigned i = first; i < first + count && free; i++)
+        pages[i] = (struct page){
+            .mapped = true, .foreign = true, .protection = PROT_READ | PROT_WRITE, .file = -1};
+}
+
+/* With the child all that it mapped goes, and nothing else. */
+static void end_child(void)
+{
+    if (!child)
+        return;
+    hl__address_space_unref(child);
+    child = NULL;
+    for (unsigned i = 0; i < WINDOW_PAGES; i++)
+        pages[i].mapped &= !pages[i].foreign;
+}
+
+static void live_as_child(unsigned first, unsigned count)
+{
+    if (child && choices_once_in(&choices, 4)) {
+        end_child();
+        return;
+    }
+    if (!child)
+        child = hl__address_space_new();
+    map_childs_pages(first, count);
 }
 
 static void write_file(void)
@@ -214,7 +274,7 @@ static void step(void)
 
     if (count > WINDOW_PAGES - first)
         count = WINDOW_PAGES - first;
-    switch (choices_below(&choices, 10)) {
+    switch (choices_below(&choices, 11)) {
     case 0:
     case 1:
         map_pages(first, count);
@@ -236,6 +296,9 @@ static void step(void)
         break;
     case 7:
         cut_file();
+        break;
+    case 8:
+        live_as_child(first, count);
         break;
     default:
         write_page(first, (uint8_t)choices_below(&choices, 256));
@@ -269,6 +332,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (unsigned page = 0; page < WINDOW_PAGES; page++)
         check_page(page);
+    end_child();
+    check_books();
     shim_memory_tear_down();
     return 0;
 }

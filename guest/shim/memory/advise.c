@@ -164,7 +164,7 @@ HL__SYSCALL(madvise)
         return 0;
     if (arg[1] > HL_ABI_USER_END || start + size < start)
         return -EINVAL;
-    if (!hl__memory_range_valid(start, size))
+    if (!hl__memory_range_valid(start, size) || hl__address_space_foreign(start, start + size))
         return -ENOMEM;
     if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
         return populate_advice(start, start + size, advice == MADV_POPULATE_WRITE);

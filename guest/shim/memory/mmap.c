@@ -216,7 +216,9 @@ HL__SYSCALL(munmap)
     if ((arg[0] & HL__PAGE_MASK) || !arg[1] || arg[1] > HL_ABI_USER_END ||
         !hl__memory_range_valid(arg[0], size))
         return -EINVAL;
-    return hl__memory_unmap(arg[0], arg[0] + size);
+    return hl__address_space_foreign(arg[0], arg[0] + size)
+               ? -ENOMEM
+               : hl__memory_unmap(arg[0], arg[0] + size);
 }
 
 /* With PROT_GROWSDOWN, from the start of the stack that holds the range. */
@@ -249,6 +251,8 @@ HL__SYSCALL(mprotect)
     if (!arg[1])
         return 0;
     if (arg[1] > HL_ABI_USER_END || !hl__memory_range_valid(start, size))
+        return -ENOMEM;
+    if (hl__address_space_foreign(start, start + size))
         return -ENOMEM;
     failure = protect_stack_start(arg[2], &start);
     return failure < 0 ? failure : hl__memory_protect(start, arg[0] + size, rights_of(arg[2]));

@@ -182,10 +182,15 @@ HL__SYSCALL(mremap)
         return -EFAULT;
     if (arg[2] > HL_ABI_USER_END)
         return -EINVAL;
+    if (hl__address_space_foreign(request.from, request.from + request.old_size))
+        return -EFAULT;
     if (request.flags & MREMAP_FIXED &&
         ((request.to & HL__PAGE_MASK) || !hl__memory_range_valid(request.to, request.new_size) ||
          (request.to < request.from + request.old_size &&
           request.from < request.to + request.new_size)))
         return -EINVAL;
+    if (request.flags & MREMAP_FIXED &&
+        hl__address_space_foreign(request.to, request.to + request.new_size))
+        return -ENOMEM;
     return remap(&request);
 }
