@@ -72,7 +72,7 @@ static void a_tick_while_the_host_serves(void **state)
     hl_sandbox *sandbox = open_captured(0, 0);
     (void)state;
     assert_int_equal(fixture_call_u64(sandbox, "tick_in_the_host", NO_ARGUMENTS), 1);
-    assert_int_equal(ticks_so_far(sandbox), 1);
+    assert_in_range(ticks_so_far(sandbox), 1, 20);
     hl_sandbox_free(sandbox);
 }
 

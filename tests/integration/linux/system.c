@@ -11,6 +11,11 @@ void system_pipe(int ends[2])
     assert_int_equal(pipe(ends), 0);
 }
 
+void system_resize(const char *path, uint64_t size)
+{
+    assert_int_equal(truncate(path, (off_t)size), 0);
+}
+
 /* Runs a check in a forked child, whose exit status is the status that it saw. */
 static void expect_in_child(hl_status status, hl_status (*check)(void *), void *user,
                             void (*note)(hl_status))
