@@ -608,6 +608,25 @@ static void many_mappings(void **state)
     assert_int_equal(hl__memory.vmas.count, 0);
 }
 
+/* Who has as many mappings as there may be can still give each of them back, but split none. */
+static void the_last_mapping_can_go(void **state)
+{
+    const uint64_t start = 0x10000000, stride = 4 * 4096;
+    uint64_t count = 0;
+
+    (void)state;
+    while (map(start + count * stride, 3 * 4096, PROT_READ, MAP_FIXED | MAP_NORESERVE) > 0)
+        count++;
+    assert_in_range(count, 65000, 65536);
+    assert_int_equal(unmap(start + 4096, 4096), -ENOMEM);
+    for (uint64_t i = count; i-- > count / 2;)
+        assert_int_equal(unmap(start + i * stride, stride), 0);
+    assert_int_equal(unmap(start + 4096, 4096), 0);
+    assert_int_equal(unmap(start, count * stride), 0);
+    assert_int_equal(hl__memory.vmas.count, 0);
+    check_books();
+}
+
 /* Maps `count` pieces of 8 KiB one behind the other and fills them. */
 static uint64_t map_pieces(unsigned count)
 {
@@ -993,6 +1012,7 @@ int main(void)
         TEST(mappings_are_listed),
         TEST(refused_edits_leave_the_books_right),
         TEST(many_mappings),
+        TEST(the_last_mapping_can_go),
         TEST(looking_ahead_stops_at_mappings),
         TEST(unmappings_are_batched),
         TEST(neighbours_retire_as_one),

@@ -3,7 +3,8 @@
  * exit, and stay in reach for good: a page that goes back to the program's memory keeps its mapping
  * here, so that giving and taking pages never takes a right away.
  *
- * Small objects come from pages that hold one size only, larger ones are whole pages in a row.
+ * Small objects come from pages that hold one size only, each with a head that knows its free ones: a
+ * page that holds none any more goes back. Larger objects are whole pages in a row.
  */
 #include "memory/heap.h"
 #include "host/edits.h"
@@ -15,21 +16,32 @@
 #define STEP_PAGES_MIN 16u
 #define STEP_PAGES_MAX 512u
 #define SPARE_PAGES_MAX 512u /* beyond these, free pages go back to the program's memory */
-#define SMALL_MAX 2048u
-
 struct free_object {
     struct free_object *next;
+};
+
+/* At the start of a page of small objects. */
+struct object_page {
+    struct object_page *next, *previous; /* among those of its size that have free objects */
+    struct free_object *free;
+    uint32_t used;
 };
 
 struct free_page {
     uint64_t next; /* page number */
 };
 
-static const uint16_t sizes[] = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, SMALL_MAX};
+#define HEAD_SIZE 32u
+_Static_assert(sizeof(struct object_page) <= HEAD_SIZE, "objects lie behind the page's head");
+
+/* As large as can be for their number in a page, from 512 on. */
+static const uint16_t sizes[] = {16,  32,  48,  64,  96,   128,  192,
+                                 256, 384, 576, 800, 1008, 1344, 2032};
 #define SIZE_COUNT (sizeof sizes / sizeof sizes[0])
+#define SMALL_MAX 2032u
 
 static struct {
-    struct free_object *objects[SIZE_COUNT];
+    struct object_page *partial[SIZE_COUNT];
     uint64_t first_page; /* list of free pages through their first bytes */
     uint64_t spare_pages;
     uint64_t step_pages;
@@ -107,33 +119,98 @@ static unsigned size_index(size_t size)
     return i;
 }
 
+static void partial_add(unsigned index, struct object_page *page)
+{
+    page->previous = NULL;
+    page->next = heap.partial[index];
+    if (page->next)
+        page->next->previous = page;
+    heap.partial[index] = page;
+}
+
+static void partial_remove(unsigned index, struct object_page *page)
+{
+    if (page->next)
+        page->next->previous = page->previous;
+    if (page->previous)
+        page->previous->next = page->next;
+    else
+        heap.partial[index] = page->next;
+}
+
 static bool small_refill(unsigned index)
 {
-    uint64_t page = page_take();
-    uint8_t *bytes = hl__page_bytes(page);
+    uint64_t number = page_take();
+    struct object_page *page = hl__page_bytes(number);
+    uint8_t *bytes = (uint8_t *)page;
 
-    if (!page)
+    if (!number)
         return false;
-    for (size_t at = 0; at + sizes[index] <= HL_ABI_PAGE_SIZE; at += sizes[index]) {
+    *page = (struct object_page){0};
+    for (size_t at = HEAD_SIZE; at + sizes[index] <= HL_ABI_PAGE_SIZE; at += sizes[index]) {
         struct free_object *object = (struct free_object *)(bytes + at);
 
-        object->next = heap.objects[index];
-        heap.objects[index] = object;
+        object->next = page->free;
+        page->free = object;
     }
+    partial_add(index, page);
     return true;
 }
 
 static void *small_new(size_t size)
 {
     unsigned index = size_index(size);
+    struct object_page *page;
     struct free_object *object;
 
-    if (!heap.objects[index] && !small_refill(index))
+    if (!heap.partial[index] && !small_refill(index))
         return NULL;
-    object = heap.objects[index];
-    heap.objects[index] = object->next;
+    page = heap.partial[index];
+    object = page->free;
+    page->free = object->next;
+    page->used++;
+    if (!page->free)
+        partial_remove(index, page);
     memset(object, 0, sizes[index]);
     return object;
+}
+
+static uint64_t page_of(const void *address)
+{
+    return ((uint64_t)address - (uint64_t)hl__page_bytes(0)) / HL_ABI_PAGE_SIZE;
+}
+
+/* The last page of a size with free objects stays, so that one object that comes and goes costs little. */
+static void small_free(void *address, size_t size)
+{
+    unsigned index = size_index(size);
+    struct object_page *page = hl__page_bytes(page_of(address));
+    struct free_object *object = address;
+
+    if (!page->free)
+        partial_add(index, page);
+    object->next = page->free;
+    page->free = object;
+    if (--page->used || (heap.partial[index] == page && !page->next))
+        return;
+    partial_remove(index, page);
+    hl__page_free(page_of(page));
+}
+
+/* Spare pages may be what lies between free ones. */
+static bool give_spare_pages(void)
+{
+    bool any = heap.first_page;
+
+    while (heap.first_page)
+        hl__memory_give(page_take(), 1);
+    return any;
+}
+
+static bool run_take(uint64_t count, struct hl__page_run *run)
+{
+    return hl__memory_take(count, false, run) ||
+           (give_spare_pages() && hl__memory_take(count, false, run));
 }
 
 static void *large_new(size_t size)
@@ -142,7 +219,7 @@ static void *large_new(size_t size)
     uint64_t page = size <= HL_ABI_PAGE_SIZE ? page_take() : 0;
 
     if (!page) {
-        if (!hl__memory_take(pages_for(size), false, &run) || !heap_map(&run))
+        if (!run_take(pages_for(size), &run) || !heap_map(&run))
             return NULL;
         page = run.page;
     }
@@ -159,22 +236,14 @@ void *hl__heap_new(size_t size)
 
 void hl__heap_free(void *object, size_t size)
 {
-    unsigned index;
-
     if (!object)
         return;
-    if (size > SMALL_MAX) {
-        uint64_t page = ((uint64_t)object - (uint64_t)hl__page_bytes(0)) / HL_ABI_PAGE_SIZE;
-
-        if (pages_for(size) == 1)
-            hl__page_free(page);
-        else
-            hl__memory_give(page, pages_for(size));
-        return;
-    }
-    index = size_index(size);
-    ((struct free_object *)object)->next = heap.objects[index];
-    heap.objects[index] = object;
+    if (size <= SMALL_MAX)
+        small_free(object, size);
+    else if (pages_for(size) == 1)
+        hl__page_free(page_of(object));
+    else
+        hl__memory_give(page_of(object), pages_for(size));
 }
 
 static bool same_place(size_t a, size_t b)

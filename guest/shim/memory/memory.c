@@ -70,13 +70,29 @@ static bool may_retire(uint64_t start, uint64_t end)
            vma->flags == HL__VMA_DATA && hl__memory.unmap_count++ >= UNMAPS_AT_ONCE;
 }
 
+/* Whether a border of the range lies within a mapping, which it splits. */
+static bool splits_at(uint64_t address)
+{
+    const struct hl__vma *vma = hl__vma_find(&hl__memory.vmas, address);
+
+    return vma && vma->start < address;
+}
+
+/* Room for the mappings that an unmapping leaves: it needs none if it splits none. */
+static int64_t reserve_splits(uint64_t start, uint64_t end)
+{
+    if (!splits_at(start) && !splits_at(end))
+        return 0;
+    return hl__memory_reserve_vmas();
+}
+
 int64_t hl__memory_unmap(uint64_t start, uint64_t end)
 {
     struct hl__vmas *vmas = &hl__memory.vmas;
     uint64_t low = end, high = start;
 
     hl__memory_drop_ahead(start, end);
-    if (hl__memory_reserve_vmas() < 0)
+    if (reserve_splits(start, end) < 0)
         return -ENOMEM;
     if (may_retire(start, end)) {
         hl__vma_remove(vmas, start, end);
