@@ -104,6 +104,8 @@ static int64_t regular_ioctl(struct hl__file *file, uint64_t request, uint64_t a
 {
     int32_t left;
 
+    if (request == FICLONE || request == FICLONERANGE)
+        return -EOPNOTSUPP; /* as of a file system that shares no blocks: programs copy, then */
     if (request != FIONREAD)
         return -ENOTTY;
     left = (int32_t)(file->inode->size - file->position);

@@ -6,7 +6,7 @@
 #define HL__SYSCALLS_FILE(DONE, PARTIAL, REFUSED) \
     DONE(0, read) DONE(1, write) DONE(2, open) DONE(3, close) DONE(4, stat) DONE(5, fstat) \
     DONE(6, lstat) DONE(8, lseek) \
-    PARTIAL(16, ioctl, "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; there is no terminal") \
+    PARTIAL(16, ioctl, "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; FICLONE is not supported; there is no terminal") \
     DONE(17, pread64) DONE(18, pwrite64) DONE(19, readv) DONE(20, writev) DONE(21, access) \
     DONE(32, dup) DONE(33, dup2) \
     PARTIAL(72, fcntl, "no leases and no notifications of signals; locks of the process are always granted") \

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -557,6 +558,9 @@ static void test_copies(void)
     printf("%ld %ld %ld\n", (long)at, (long)at2, (long)lseek(to, 0, SEEK_END));
     result("at the end", syscall(SYS_copy_file_range, from, NULL, to, NULL, 4ul, 0u));
     result("wrong flags", syscall(SYS_copy_file_range, from, NULL, to, NULL, 4ul, 1u));
+    /* Some file systems can. */
+    say("a clone, or none",
+        !ioctl(to, _IOW(0x94, 9, int), from) || errno == EOPNOTSUPP || errno == EINVAL);
     int reader = open("from", O_RDONLY);
     result("sendfile to a reader", sendfile(reader, to, NULL, 1));
     int pipes[2];
