@@ -4,6 +4,7 @@
 #include "entry/access.h"
 #include "entry/state.h"
 #include "entry/trace.h"
+#include "file/file.h"
 #include "memory/memory.h"
 #include "thread/thread.h"
 
@@ -56,6 +57,7 @@ static int64_t syscall_call(const struct hl_abi_registers *registers)
 void hl__syscall_forget(struct hl__thread *thread)
 {
     thread->in_syscall = false;
+    hl__files_release(&thread->wait);
     thread->wait = (struct hl__wait){0};
     if (thread->signals.mask_is_saved) {
         thread->signals.mask = thread->signals.saved_mask;
@@ -72,8 +74,10 @@ bool hl__syscall_try(struct hl_abi_registers *registers)
 
     if (trace && syscall_leaves(number))
         hl__trace(number, registers, 0, false, true);
+    hl__files_look_anew();
     result = syscall_call(registers);
     if (result == HL__WAITING) {
+        hl__files_hold(&thread->wait);
         thread->in_syscall = true;
         return false;
     }

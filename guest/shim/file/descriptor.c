@@ -70,6 +70,14 @@ struct hl__descriptors *hl__descriptors_new(void)
     return descriptors;
 }
 
+/* One descriptor less refers to a file. */
+static void close_file(const struct hl__process *process, struct hl__file *file)
+{
+    if (file && file->inode)
+        hl__locks_leave(process, file->inode);
+    hl__file_unref(file);
+}
+
 struct hl__descriptors *hl__descriptors_copy(const struct hl__descriptors *from)
 {
     struct hl__descriptors *copy = hl__heap_new(sizeof *copy);
@@ -90,10 +98,13 @@ struct hl__descriptors *hl__descriptors_copy(const struct hl__descriptors *from)
     return copy;
 }
 
-void hl__descriptors_free(struct hl__descriptors *descriptors)
+void hl__descriptors_free(struct hl__process *process)
 {
+    struct hl__descriptors *descriptors = process->descriptors;
+
+    process->descriptors = NULL;
     for (uint32_t i = 0; i < descriptors->capacity; i++)
-        hl__file_unref(descriptors->items[i].file);
+        close_file(process, descriptors->items[i].file);
     hl__heap_free(descriptors->items, descriptors->capacity * sizeof *descriptors->items);
     hl__heap_free(descriptors, sizeof *descriptors);
 }
@@ -112,11 +123,52 @@ static struct hl__descriptor *slot(uint64_t descriptor)
                                                                      : NULL;
 }
 
+static struct hl__held_file looked_up[HL__HELD_FILES]; /* by the call under way; not referenced */
+static uint32_t looked_up_count;
+
+void hl__files_look_anew(void)
+{
+    looked_up_count = 0;
+}
+
+void hl__files_hold(struct hl__wait *wait)
+{
+    if (wait->held[0].file)
+        return;
+    for (uint32_t i = 0; i < looked_up_count; i++) {
+        wait->held[i] = looked_up[i];
+        hl__file_ref(wait->held[i].file);
+    }
+}
+
+void hl__files_release(struct hl__wait *wait)
+{
+    for (uint32_t i = 0; i < HL__HELD_FILES; i++) {
+        hl__file_unref(wait->held[i].file);
+        wait->held[i].file = NULL;
+    }
+}
+
+static struct hl__file *held_file(uint32_t descriptor)
+{
+    const struct hl__wait *wait = &hl__thread->wait;
+
+    for (uint32_t i = 0; i < HL__HELD_FILES && wait->held[i].file; i++)
+        if (wait->held[i].descriptor == descriptor)
+            return wait->held[i].file;
+    return NULL;
+}
+
 struct hl__file *hl__descriptor_file(uint64_t descriptor)
 {
-    struct hl__descriptor *found = slot(descriptor);
+    struct hl__file *held = held_file((uint32_t)descriptor);
+    struct hl__descriptor *found = held ? NULL : slot(descriptor);
 
-    return found ? found->file : NULL;
+    if (!found)
+        return held;
+    if (looked_up_count < HL__HELD_FILES)
+        looked_up[looked_up_count++] = (struct hl__held_file){found->file, (uint32_t)descriptor};
+    return found->file;
 }
 
 /* The same, but for calls that O_PATH refuses. */
@@ -177,7 +229,7 @@ int64_t hl__descriptor_close(uint64_t descriptor)
     *found = (struct hl__descriptor){0};
     if ((uint32_t)descriptor < table()->lowest_free)
         table()->lowest_free = (uint32_t)descriptor;
-    hl__file_unref(file);
+    close_file(hl__process(), file);
     return 0;
 }
 
@@ -267,8 +319,8 @@ static int64_t set_flags(struct hl__file *file, uint32_t flags)
 
 HL__SYSCALL(fcntl)
 {
+    struct hl__file *file = hl__descriptor_file(arg[0]);
     struct hl__descriptor *found = slot(arg[0]);
-    struct hl__file *file = found ? found->file : NULL;
 
     if (!file)
         return -EBADF;

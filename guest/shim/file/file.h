@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct hl__file;
+struct hl__process;
 struct hl__vectors; /* io/vectors.h */
 
 /*
@@ -39,7 +40,8 @@ struct hl__file_ops {
     int64_t (*stat)(struct hl__file *file, struct linux_stat *stat);
     /* Commands of fcntl that are only such files': F_SETPIPE_SZ, F_ADD_SEALS, ...; NULL: -EINVAL. */
     int64_t (*control)(struct hl__file *file, uint64_t command, uint64_t argument);
-    int64_t (*entries)(struct hl__file *file, uint64_t address, uint64_t size); /* getdents64 */
+    /* getdents64; `old`: getdents */
+    int64_t (*entries)(struct hl__file *file, uint64_t address, uint64_t size, bool old);
     int64_t (*truncate)(struct hl__file *file, uint64_t size);
     int64_t (*set_flags)(struct hl__file *file,
                          uint32_t flags); /* fcntl F_SETFL, beside keeping them */
@@ -90,9 +92,14 @@ struct hl__descriptors {
 struct hl__descriptors *hl__descriptors_new(void); /* empty; NULL: memory has run out */
 /* The same open files under the same descriptors. NULL: memory has run out. */
 struct hl__descriptors *hl__descriptors_copy(const struct hl__descriptors *from);
-void hl__descriptors_free(struct hl__descriptors *descriptors); /* closes them */
-/* The file of a descriptor of the current process, not referenced; NULL: -EBADF. */
+void hl__descriptors_free(struct hl__process *process); /* closes them */
+/* The file of a descriptor of the current process, not referenced; NULL: -EBADF. For a call that has waited,
+ * the one that it had at first. */
 struct hl__file *hl__descriptor_file(uint64_t descriptor);
+/* A call begins, or is tried again; it waits, and keeps the files that it looked up; it is over. */
+void hl__files_look_anew(void);
+void hl__files_hold(struct hl__wait *wait);
+void hl__files_release(struct hl__wait *wait);
 /* The lowest free descriptor from `lowest` on gets the file and takes over its reference. Returns it, or
  * -EMFILE, -ENOMEM: the reference is then given up. */
 int64_t hl__descriptor_add(struct hl__file *file, uint32_t lowest, bool close_on_exec);

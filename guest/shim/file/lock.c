@@ -1,13 +1,15 @@
-/* Locks belong to an open file: flock's to the whole, the others to ranges. */
+/* Locks: those of flock() on whole files belong to open files, those on ranges to open files or to processes. */
 #include "file/lock.h"
 #include "entry/access.h"
 #include "memory/heap.h"
+#include "thread/thread.h"
 
 #include <string.h>
 
 struct hl__file_lock {
     struct hl__file_lock *next;
-    struct hl__file *owner;
+    const void *owner;   /* an open file or a process */
+    int32_t process_id;  /* -1: it is an open file's */
     uint64_t start, end; /* end UINT64_MAX: for ever */
     bool exclusive;
     bool whole; /* of flock(): does not meet the others */
@@ -20,14 +22,17 @@ static bool overlaps(const struct hl__file_lock *a, const struct hl__file_lock *
     return a->whole == b->whole && a->start < b->end && b->start < a->end;
 }
 
+/* The first lock, by its start, that stands against one. */
 static const struct hl__file_lock *conflict(const struct hl__inode *inode,
                                             const struct hl__file_lock *wanted)
 {
+    const struct hl__file_lock *first = NULL;
+
     for (const struct hl__file_lock *lock = inode->locks; lock; lock = lock->next)
         if (lock->owner != wanted->owner && overlaps(lock, wanted) &&
-            (lock->exclusive || wanted->exclusive))
-            return lock;
-    return NULL;
+            (lock->exclusive || wanted->exclusive) && (!first || lock->start < first->start))
+            first = lock;
+    return first;
 }
 
 static struct hl__file_lock *lock_new(const struct hl__file_lock *like)
@@ -98,15 +103,15 @@ static int64_t lock_apply(struct hl__inode *inode, struct hl__file_lock *wanted,
     return 0;
 }
 
-void hl__locks_drop(struct hl__file *file)
+static void locks_release(struct hl__inode *inode, const void *owner)
 {
-    struct hl__file_lock **at = file->inode ? &file->inode->locks : NULL;
+    struct hl__file_lock **at = &inode->locks;
     bool any = false;
 
-    while (at && *at) {
+    while (*at) {
         struct hl__file_lock *lock = *at;
 
-        if (lock->owner != file) {
+        if (lock->owner != owner) {
             at = &lock->next;
             continue;
         }
@@ -118,9 +123,21 @@ void hl__locks_drop(struct hl__file *file)
         hl__wake(&released);
 }
 
+void hl__locks_drop(struct hl__file *file)
+{
+    if (file->inode)
+        locks_release(file->inode, file);
+}
+
+void hl__locks_leave(const struct hl__process *process, struct hl__inode *inode)
+{
+    locks_release(inode, process);
+}
+
 int64_t hl__lock_file(struct hl__file *file, uint32_t operation)
 {
-    struct hl__file_lock wanted = {.owner = file, .end = UINT64_MAX, .whole = true};
+    struct hl__file_lock wanted = {
+        .owner = file, .process_id = -1, .end = UINT64_MAX, .whole = true};
     uint32_t kind = operation & ~(uint32_t)LOCK_NB;
     int64_t result;
 
@@ -171,7 +188,7 @@ static int64_t lock_tell(const struct hl__file_lock *lock, struct linux_flock *f
         flock->whence = SEEK_SET;
         flock->start = (int64_t)lock->start;
         flock->length = lock->end == UINT64_MAX ? 0 : (int64_t)(lock->end - lock->start);
-        flock->pid = -1; /* an open file's, no process's */
+        flock->pid = lock->process_id;
     }
     return hl__user_write(address, flock, sizeof *flock);
 }
@@ -187,7 +204,8 @@ int64_t hl__lock_range(struct hl__file *file, uint32_t command, uint64_t address
 {
     bool tells = command == F_GETLK || command == F_OFD_GETLK;
     bool of_process = command <= F_SETLKW;
-    struct hl__file_lock range = {.owner = of_process ? NULL : file};
+    struct hl__file_lock range = {.owner = of_process ? (const void *)hl__process() : file,
+                                  .process_id = of_process ? hl__process()->id : -1};
     struct linux_flock flock;
     int64_t result;
 
@@ -207,10 +225,7 @@ int64_t hl__lock_range(struct hl__file *file, uint32_t command, uint64_t address
                    : lock_tell(conflict(file->inode, &range), &flock, address);
     if (!may_lock(file, flock.type))
         return -EBADF;
-    if (of_process)
-        result = flock.type != F_UNLCK && conflict(file->inode, &range) ? -EAGAIN : 0;
-    else
-        result = lock_apply(file->inode, &range, flock.type == F_UNLCK);
+    result = lock_apply(file->inode, &range, flock.type == F_UNLCK);
     if (result == -EAGAIN && (command == F_SETLKW || command == F_OFD_SETLKW))
         return hl__wait_on(&released, UINT64_MAX);
     return result;

@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-#define DIRENT_HEAD 19u /* bytes before the name */
+#define DIRENT_HEAD 19u     /* bytes before the name */
+#define DIRENT_OLD_HEAD 18u /* in getdents's layout: the type is the last byte instead */
 
 static int64_t regular_read(struct hl__file *file, uint64_t address, uint64_t size,
                             uint64_t *position)
@@ -161,7 +162,28 @@ static int64_t entry_put(const struct hl__listed *listed, uint64_t next, uint64_
     return hl__user_write(address, &put, needed) < 0 ? -EFAULT : (int64_t)needed;
 }
 
-static int64_t directory_entries(struct hl__file *file, uint64_t address, uint64_t size)
+/* The same in getdents's layout. */
+static int64_t old_entry_put(const struct hl__listed *listed, uint64_t next, uint64_t address,
+                             uint64_t size)
+{
+    union {
+        struct linux_dirent entry;
+        char bytes[DIRENT_OLD_HEAD + HL__NAME_MAX + 10];
+    } put;
+    uint64_t needed = (DIRENT_OLD_HEAD + listed->name_size + 2 + 7) & ~7ull;
+
+    if (needed > size)
+        return -EINVAL;
+    memset(&put, 0, needed);
+    put.entry.inode = listed->inode;
+    put.entry.next = (int64_t)next;
+    put.entry.size = (uint16_t)needed;
+    memcpy(put.bytes + DIRENT_OLD_HEAD, listed->name, listed->name_size);
+    put.bytes[needed - 1] = (char)((listed->mode & S_IFMT) >> 12);
+    return hl__user_write(address, &put, needed) < 0 ? -EFAULT : (int64_t)needed;
+}
+
+static int64_t directory_entries(struct hl__file *file, uint64_t address, uint64_t size, bool old)
 {
     struct hl__inode *directory = file->inode;
     uint64_t done = 0;
@@ -177,7 +199,7 @@ static int64_t directory_entries(struct hl__file *file, uint64_t address, uint64
 
         if (!hl__directory_list(directory, &next, (uint64_t)file->object, &listed))
             return (int64_t)done;
-        put = entry_put(&listed, next, address + done, size - done);
+        put = (old ? old_entry_put : entry_put)(&listed, next, address + done, size - done);
         if (put < 0)
             return done ? (int64_t)done : put;
         done += (uint64_t)put;

@@ -9,8 +9,8 @@
     PARTIAL(16, ioctl, "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; FICLONE is not supported; there is no terminal") \
     DONE(17, pread64) DONE(18, pwrite64) DONE(19, readv) DONE(20, writev) DONE(21, access) \
     DONE(32, dup) DONE(33, dup2) \
-    PARTIAL(72, fcntl, "no leases and no notifications of signals; locks of the process are always granted") \
-    DONE(73, flock) DONE(74, fsync) DONE(75, fdatasync) DONE(76, truncate) DONE(77, ftruncate) \
+    PARTIAL(72, fcntl, "no leases and no notifications of signals; processes that wait for each other's locks are not told EDEADLK") \
+    DONE(73, flock) DONE(78, getdents) DONE(74, fsync) DONE(75, fdatasync) DONE(76, truncate) DONE(77, ftruncate) \
     DONE(79, getcwd) DONE(80, chdir) DONE(81, fchdir) DONE(82, rename) DONE(83, mkdir) \
     DONE(84, rmdir) DONE(85, creat) DONE(86, link) DONE(87, unlink) DONE(88, symlink) \
     DONE(89, readlink) DONE(90, chmod) DONE(91, fchmod) DONE(92, chown) DONE(93, fchown) \

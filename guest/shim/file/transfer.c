@@ -192,18 +192,23 @@ HL__SYSCALL(lseek)
     return file->ops->seek ? file->ops->seek(file, (int64_t)arg[1], (int)arg[2]) : -ESPIPE;
 }
 
-static int64_t entries(const uint64_t *arg)
+static int64_t entries(const uint64_t *arg, bool old)
 {
     struct hl__file *file = hl__descriptor_file(arg[0]);
 
     if (!file || file->flags & O_PATH)
         return -EBADF;
-    return file->ops->entries ? file->ops->entries(file, arg[1], (uint32_t)arg[2]) : -ENOTDIR;
+    return file->ops->entries ? file->ops->entries(file, arg[1], (uint32_t)arg[2], old) : -ENOTDIR;
 }
 
 HL__SYSCALL(getdents64)
 {
-    return entries(arg);
+    return entries(arg, false);
+}
+
+HL__SYSCALL(getdents)
+{
+    return entries(arg, true);
 }
 
 /* Writing a regular file. 0 or -errno. */

@@ -1,10 +1,12 @@
 /* execve: another program takes the place of the one that runs. */
 #include "base/linux.h"
 #include "base/machine.h"
+#include "base/text.h"
 #include "entry/access.h"
 #include "entry/state.h"
 #include "entry/syscall.h"
 #include "file/file.h"
+#include "file/path.h"
 #include "host/edits.h"
 #include "host/host.h"
 #include "memory/memory.h"
@@ -12,6 +14,8 @@
 #include "thread/thread.h"
 
 #include <string.h>
+
+#define DESCRIPTOR_NAME_MAX 20u /* "/dev/fd/4294967295/" and a NUL */
 
 static struct hl__program next; /* only one is on its way */
 
@@ -30,21 +34,21 @@ static int64_t take_array(uint64_t array, uint32_t *count)
     return 0;
 }
 
-/* Everything that can fail without harm. */
-static int64_t prepare(const uint64_t *arg)
-{
-    static char path[HL__ELF_PATH_MAX], text[HL_ABI_REFUSAL_TEXT_MAX];
-    enum hl_abi_refusal refusal;
-    int64_t failure = hl__user_string(path, arg[0], sizeof path);
+static char path[HL__ELF_PATH_MAX]; /* of the next program, as that is told */
 
-    if (failure >= 0)
-        failure = take_array(arg[1], &next.strings.argument_count);
+/* Everything that can fail without harm. */
+static int64_t prepare(uint64_t arguments, uint64_t environment)
+{
+    static char text[HL_ABI_REFUSAL_TEXT_MAX];
+    enum hl_abi_refusal refusal;
+    int64_t failure = take_array(arguments, &next.strings.argument_count);
+
     if (failure >= 0 && !next.strings.argument_count) {
         failure = hl__strings_add(&next.strings, ""); /* as Linux does */
         next.strings.argument_count = 1;
     }
     if (failure >= 0)
-        failure = take_array(arg[2], &next.strings.environment_count);
+        failure = take_array(environment, &next.strings.environment_count);
     return failure < 0 ? failure : hl__program_open(&next, path, &refusal, text);
 }
 
@@ -122,13 +126,13 @@ static void enter_space(struct hl__address_space *space)
     hl__process_release_parent(process);
 }
 
-HL__SYSCALL(execve)
+/* `failure`: of what was done so far. */
+static int64_t execute(int64_t failure, uint64_t arguments, uint64_t environment)
 {
     struct hl__address_space *space = NULL;
-    int64_t failure;
 
-    hl__program_close(&next); /* of a call that ended its process */
-    failure = prepare(arg);
+    if (failure >= 0)
+        failure = prepare(arguments, environment);
     if (!failure &&
         (!has_place(&next.plan) || (next.interpreter && !has_place(&next.interpreter_plan))))
         failure = -ENOMEM;
@@ -146,4 +150,50 @@ HL__SYSCALL(execve)
     }
     hl__program_close(&next);
     return failure;
+}
+
+HL__SYSCALL(execve)
+{
+    hl__program_close(&next); /* of a call that ended its process */
+    return execute(hl__user_string(path, arg[0], sizeof path), arg[1], arg[2]);
+}
+
+/* The program that a descriptor and a path name together, and the name that it gets for that. */
+static int64_t find_at(uint64_t descriptor, uint64_t address, uint64_t flags)
+{
+    uint32_t options = (flags & AT_EMPTY_PATH ? HL__PLACE_EMPTY : 0) |
+                       (flags & AT_SYMLINK_NOFOLLOW ? 0 : HL__PLACE_FOLLOW);
+    struct hl__place place;
+    struct hl__text text;
+    int64_t failure = hl__place_at(descriptor, address, options, &place);
+
+    if (failure < 0)
+        return failure;
+    next.file = place.inode ? place.inode : place.file ? place.file->inode : NULL;
+    if (next.file)
+        hl__inode_ref(next.file);
+    hl__place_free(&place);
+    if (!next.file)
+        return -EACCES;
+    if ((next.file->mode & S_IFMT) == S_IFLNK)
+        return -ELOOP;
+    failure = hl__user_string(path, address, sizeof path);
+    if (failure < 0 || path[0] == '/' || (int32_t)descriptor == AT_FDCWD)
+        return failure;
+    memmove(path + DESCRIPTOR_NAME_MAX, path, sizeof path - DESCRIPTOR_NAME_MAX);
+    path[sizeof path - 1] = 0;
+    hl__text_start(&text, path, DESCRIPTOR_NAME_MAX);
+    hl__text_add(&text, "/dev/fd/");
+    hl__text_add_number(&text, (uint32_t)descriptor);
+    hl__text_add(&text, path[DESCRIPTOR_NAME_MAX] ? "/" : "");
+    memmove(path + text.size, path + DESCRIPTOR_NAME_MAX, sizeof path - DESCRIPTOR_NAME_MAX);
+    return 0;
+}
+
+HL__SYSCALL(execveat)
+{
+    hl__program_close(&next);
+    if (arg[4] & ~(uint64_t)(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+        return -EINVAL;
+    return execute(find_at(arg[0], arg[1], arg[4]), arg[2], arg[3]);
 }

@@ -76,12 +76,11 @@ struct hl__process *hl__process_new(void)
 static void release(struct hl__process *process)
 {
     hl__intervals_end(process);
-    hl__descriptors_free(process->descriptors);
+    hl__descriptors_free(process);
     hl__inode_unref(process->directory);
     hl__signals_drop(&process->signals.waiting);
     hl__process_release_parent(process);
     hl__address_space_unref(process->space);
-    process->descriptors = NULL;
     process->directory = NULL;
     process->space = NULL;
 }

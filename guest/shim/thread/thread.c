@@ -3,6 +3,7 @@
 #include "base/machine.h"
 #include "entry/access.h"
 #include "entry/state.h"
+#include "file/file.h"
 #include "memory/address_space.h"
 #include "memory/heap.h"
 #include "thread/futex.h"
@@ -166,6 +167,7 @@ static void thread_retire(struct hl__thread *thread)
     thread->process->ended_cpu_ns += hl__thread_cpu_ns(thread);
     hl__signals_drop(&thread->signals.waiting);
     hl__process_forget_waiter(thread);
+    hl__files_release(&thread->wait);
     thread_unlink(thread);
     thread->state = HL__THREAD_ENDED;
 }

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct hl__file;
 struct hl__thread;
 
 /* Threads in the order in which they came. An object that is waited for has one per kind of event; all
@@ -43,6 +44,14 @@ enum hl__restart {
                            sigtimedwait, ... (anew if none ran) */
 };
 
+/* A file that a waiting call found behind a descriptor, referenced: the call goes on with it, whatever
+ * becomes of the descriptor. */
+struct hl__held_file {
+    struct hl__file *file;
+    uint32_t descriptor;
+};
+#define HL__HELD_FILES 2u /* calls on more of them look each up again */
+
 struct hl__wait {
     struct hl__queue *queue;  /* on which it stands, NULL: none, it only sleeps */
     struct hl__timer timer;   /* its deadline */
@@ -54,6 +63,7 @@ struct hl__wait {
     bool partial;             /* `progress`, unless 0, is the result if a signal ends the wait */
     bool woken;               /* a wake-up reached it that carries its result (futex, vfork) */
     bool unbreakable;         /* no signal ends it (vfork) */
+    struct hl__held_file held[HL__HELD_FILES];
     enum hl__restart restart; /* set before hl__wait_on(); HL__RESTART_ALWAYS (0) at first */
 };
 

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { KEPT = 5, CLOSED = 6, TURNS = 30 };
@@ -35,6 +37,24 @@ static void print_line(const char *path)
 }
 
 /* In its place, again and again: nothing may be left of the ones before. */
+/* musl has no function for it. */
+static int execute_at(int folder, const char *path, char **arguments, char **environment, int flags)
+{
+    return (int)syscall(SYS_execveat, folder, path, arguments, environment, flags);
+}
+
+/* In one of the ways to name a program. */
+static void run_again(int count, char **arguments)
+{
+    if (count % 3 == 0)
+        execute_at(open("/proc/self/exe", O_RDONLY | O_CLOEXEC), "", arguments, environ,
+                   AT_EMPTY_PATH);
+    else if (count % 3 == 1)
+        execve("/proc/self/exe", arguments, environ);
+    else
+        execute_at(open("/proc/self", O_PATH | O_CLOEXEC), "exe", arguments, environ, 0);
+}
+
 static int second(int count, char **arguments)
 {
     static char zeroes[100000];
@@ -50,7 +70,7 @@ static int second(int count, char **arguments)
     if (count < TURNS) {
         memcpy(more, arguments, (size_t)count * sizeof *more);
         more[count] = "more";
-        execve("/proc/self/exe", more, environ);
+        run_again(count, more);
         return 8;
     }
     sigprocmask(SIG_BLOCK, NULL, &mask);
@@ -59,6 +79,7 @@ static int second(int count, char **arguments)
            default_now(SIGUSR1, SIG_DFL), default_now(SIGUSR2, SIG_IGN),
            sigismember(&mask, SIGINT));
     printf("kept: %d, closed: %d\n", fcntl(KEPT, F_GETFD), fcntl(CLOSED, F_GETFD));
+    printf("name: %s\n", (const char *)getauxval(AT_EXECFN));
     print_line("/proc/self/comm");
     print_line("/proc/self/cmdline");
     return 3;
@@ -69,6 +90,13 @@ static void fail(const char *path, char **arguments)
     int result = execve(path, arguments, environ);
 
     printf("%s: %d %s\n", path ? path : "nothing", result, strerror(errno));
+}
+
+static void fail_at(const char *what, int folder, const char *path, char **arguments, int flags)
+{
+    int result = execute_at(folder, path, arguments, environ, flags);
+
+    printf("%s: %d %s\n", what, result, strerror(errno));
 }
 
 int main(int count, char **arguments)
@@ -91,6 +119,12 @@ int main(int count, char **arguments)
     fail("/", next);
     fail("/etc/passwd", next);
     fail(NULL, next);
+    fail_at("nothing at all", -1, "", next, AT_EMPTY_PATH);
+    fail_at("no program", descriptor, "", next, AT_EMPTY_PATH);
+    fail_at("no flag", descriptor, "", next, 0);
+    fail_at("wrong flag", descriptor, "proc/self/exe", next, 4);
+    fail_at("a link", descriptor, "proc/self/exe", next, AT_SYMLINK_NOFOLLOW);
+    fail_at("not there", descriptor, "none", next, 0);
     puts("still here");
     fflush(stdout);
     execve("/proc/self/exe", next, environment);

@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void begin(const char *name)
@@ -505,6 +506,104 @@ static void test_attributes(void)
     close(fd);
 }
 
+/* What the lock of another process, a child that shares memory, tells of a range. */
+static struct flock asked_by_child(int fd, short type, long start, long size, int *set)
+{
+    static struct flock range, asked;
+    static int set_error;
+
+    range = (struct flock){.l_type = type, .l_start = start, .l_len = size};
+    asked = range;
+    set_error = 0;
+    pid_t child = vfork();
+    if (!child) {
+        if (fcntl(fd, F_GETLK, &asked))
+            asked.l_type = -1;
+        if (fcntl(fd, F_SETLK, &range))
+            set_error = errno;
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    *set = set_error;
+    return asked;
+}
+
+static void show_asked(const char *what, int fd, short type, long start, long size)
+{
+    int set;
+    struct flock asked = asked_by_child(fd, type, start, size, &set);
+
+    printf("%s: type %d, %ld + %ld, ours %d, %s\n", what, asked.l_type, (long)asked.l_start,
+           (long)asked.l_len, asked.l_type != F_UNLCK && asked.l_pid == getpid(),
+           set ? error_name(set) : "set");
+}
+
+/* Locks of processes, among them and against those of open files. */
+static void test_process_locks(void)
+{
+    int one = create("locked", "0123456789"), two = open("locked", O_RDWR),
+        reader = open("locked", O_RDONLY);
+    struct flock range = {.l_type = F_WRLCK, .l_start = 2, .l_len = 4};
+
+    result("lock", fcntl(one, F_SETLK, &range));
+    show_asked("another process, inside", one, F_RDLCK, 3, 1);
+    show_asked("another process, beside", one, F_WRLCK, 6, 2);
+    show_asked("its locks went with it", one, F_WRLCK, 6, 2);
+    range = (struct flock){.l_type = F_RDLCK, .l_start = 3, .l_len = 1};
+    result("a part is for reading", fcntl(two, F_SETLK, &range));
+    show_asked("reading that part", one, F_RDLCK, 3, 1);
+    show_asked("writing that part", one, F_WRLCK, 3, 1);
+    show_asked("behind it", one, F_RDLCK, 4, 0);
+    range = (struct flock){.l_type = F_WRLCK, .l_start = 2, .l_len = 1};
+    result("the lock of an open file meets it", fcntl(one, 37, &range));
+    range = (struct flock){.l_type = F_RDLCK};
+    result("asked by an open file", fcntl(two, 36, &range));
+    printf("%d %ld %ld, a process's: %d\n", range.l_type, (long)range.l_start, (long)range.l_len,
+           range.l_pid == getpid());
+    result("closing any descriptor", close(reader));
+    show_asked("gives all up", one, F_WRLCK, 0, 0);
+    range = (struct flock){.l_type = F_WRLCK, .l_start = 0, .l_len = 2};
+    result("the lock of an open file", fcntl(one, 37, &range));
+    range = (struct flock){.l_type = F_RDLCK, .l_len = 1};
+    result("meets the process's own", fcntl(one, F_SETLK, &range));
+    result("asked by the process", fcntl(one, F_GETLK, &range));
+    printf("%d %ld %ld %d\n", range.l_type, (long)range.l_start, (long)range.l_len, range.l_pid);
+    close(one);
+    close(two);
+}
+
+/* The old layout, in which the type is behind the name. */
+static void test_old_folders(void)
+{
+    begin("getdents");
+    mkdir("old", 0755);
+    close(create("old/a", "1"));
+    close(create("old/abcdef", "1"));
+    symlink("a", "old/link");
+    mkdir("old/folder", 0700);
+    static char block[1024];
+    int fd = open("old", O_RDONLY | O_DIRECTORY);
+    long size = syscall(SYS_getdents, fd, block, sizeof block);
+    long types[256] = {0}, count = 0;
+    for (long at = 0; at < size;) {
+        unsigned short length;
+        memcpy(&length, block + at + 16, sizeof length);
+        const char *name = block + at + 18;
+        types[strcmp(name, "..") ? (unsigned char)name[0] : 255] =
+            block[at + length - 1] * 100 + length;
+        count++;
+        at += length;
+    }
+    printf("%ld entries: %ld %ld %ld %ld\n", count, types['a'], types['l'], types['f'], types['.']);
+    result("at the end", syscall(SYS_getdents, fd, block, sizeof block));
+    lseek(fd, 0, SEEK_SET);
+    result("too small", syscall(SYS_getdents, fd, block, 10));
+    close(fd);
+    fd = open("old/a", O_RDONLY);
+    result("no folder", syscall(SYS_getdents, fd, block, sizeof block));
+    close(fd);
+}
+
 static void test_locks(void)
 {
     begin("locks");
@@ -538,6 +637,7 @@ static void test_locks(void)
     range = (struct flock){.l_type = F_WRLCK, .l_start = 0, .l_len = 5};
     result("free after close", fcntl(two, 37, &range));
     close(two);
+    test_process_locks();
 }
 
 static void test_copies(void)
@@ -667,9 +767,16 @@ int main(void)
         const char *name;
         void (*run)(void);
     } tests[] = {
-        {"open", test_open},   {"positions", test_positions}, {"holes", test_holes},
-        {"names", test_names}, {"folders", test_folders},     {"attributes", test_attributes},
-        {"locks", test_locks}, {"copies", test_copies},       {"devices", test_devices},
+        {"open", test_open},
+        {"positions", test_positions},
+        {"holes", test_holes},
+        {"names", test_names},
+        {"old folders", test_old_folders},
+        {"folders", test_folders},
+        {"attributes", test_attributes},
+        {"locks", test_locks},
+        {"copies", test_copies},
+        {"devices", test_devices},
     };
     const char *only = getenv("ONLY");
     if (mkdir("/tmp/files", 0755) || chdir("/tmp/files"))

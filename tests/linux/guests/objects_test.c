@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -436,6 +437,102 @@ static void movers(void)
     close(fds[1]);
 }
 
+struct waiter {
+    pthread_t thread;
+    int descriptor, taken;
+    char byte;
+};
+
+static void *read_byte(void *argument)
+{
+    struct waiter *waiter = argument;
+
+    waiter->taken = (int)read(waiter->descriptor, &waiter->byte, 1);
+    return NULL;
+}
+
+static void *accept_one(void *argument)
+{
+    struct waiter *waiter = argument;
+
+    waiter->taken = accept(waiter->descriptor, NULL, NULL) >= 0;
+    return NULL;
+}
+
+static void *lock_file(void *argument)
+{
+    struct waiter *waiter = argument;
+
+    waiter->taken = flock(waiter->descriptor, LOCK_EX);
+    return NULL;
+}
+
+static void begin_to_wait(struct waiter *waiter, void *(*wait)(void *), int descriptor)
+{
+    *waiter = (struct waiter){.descriptor = descriptor, .taken = -2};
+    pthread_create(&waiter->thread, NULL, wait, waiter);
+    usleep(20000);
+}
+
+/* A call that waits goes on with its file when another thread closes the descriptor, or lets it be another. */
+static void closing(void)
+{
+    struct sockaddr_un address = {AF_UNIX, "\0objects-closing"};
+    char path[] = "/tmp/objects-lock-XXXXXX";
+    struct waiter waiter;
+    int fds[2], other[2], eventfd_ = eventfd(0, 0);
+
+    puts("-- closing what is waited for");
+    SHOW(pipe(fds));
+    SHOW(pipe(other));
+    SHOW(write(other[1], "o", 1));
+    begin_to_wait(&waiter, read_byte, fds[0]);
+    SHOW(close(fds[0]));
+    SHOW(write(fds[1], "a", 1));
+    pthread_join(waiter.thread, NULL);
+    printf("closed: %d %c\n", waiter.taken, waiter.byte);
+    SHOW(write(fds[1], "a", 1));
+    close(fds[1]);
+    SHOW(pipe(fds));
+    begin_to_wait(&waiter, read_byte, fds[0]);
+    SHOW(dup2(other[0], fds[0]) == fds[0]);
+    SHOW(write(fds[1], "b", 1));
+    pthread_join(waiter.thread, NULL);
+    printf("replaced: %d %c\n", waiter.taken, waiter.byte);
+    SHOW(read(fds[0], copy, 10));
+    begin_to_wait(&waiter, read_byte, other[0]);
+    close(other[0]);
+    close(fds[0]);
+    close(other[1]);
+    pthread_join(waiter.thread, NULL);
+    printf("both ends closed: %d\n", waiter.taken);
+    close(fds[1]);
+    close(eventfd_);
+
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
+    SHOW(bind(listener, (struct sockaddr *)&address, sizeof address));
+    SHOW(listen(listener, 1));
+    begin_to_wait(&waiter, accept_one, listener);
+    SHOW(close(listener));
+    SHOW(connect(client, (struct sockaddr *)&address, sizeof address));
+    pthread_join(waiter.thread, NULL);
+    printf("accepted: %d\n", waiter.taken);
+    SHOW(connect(client, (struct sockaddr *)&address, sizeof address));
+    close(client);
+
+    int file = mkstemp(path), again = open(path, O_RDWR);
+    SHOW(flock(file, LOCK_EX));
+    begin_to_wait(&waiter, lock_file, again);
+    SHOW(flock(file, LOCK_UN));
+    pthread_join(waiter.thread, NULL);
+    printf("locked: %d\n", waiter.taken);
+    SHOW(flock(file, LOCK_EX | LOCK_NB));
+    close(again);
+    SHOW(flock(file, LOCK_EX | LOCK_NB));
+    unlink(path);
+    close(file);
+}
+
 int main(void)
 {
     signal(SIGPIPE, on_signal);
@@ -450,5 +547,6 @@ int main(void)
     sockets();
     listeners();
     movers();
+    closing();
     return 0;
 }
