@@ -159,6 +159,7 @@ static void tell_parent(struct hl__process *process)
 static _Noreturn void end(struct hl__process *process, int32_t status)
 {
     hl__threads_end_others();
+    hl__thread_leave_memory();
     release(process);
     /* Until another thread is chosen, nothing refers to the memory that has gone. */
     hl__address_space_enter(first_process.space);
