@@ -4,8 +4,8 @@
  */
         .section .rodata.hl_stub, "a", @progbits
         .balign 4096
-        .hidden hl__stub_image, hl__stub_image_end, hl__stub_poke, hl__stub_poke_end, hl__stub_syscall, hl__stub_syscall_target
-        .globl  hl__stub_image, hl__stub_image_end, hl__stub_poke, hl__stub_poke_end, hl__stub_syscall, hl__stub_syscall_target
+        .hidden hl__stub_image, hl__stub_image_end, hl__stub_poke, hl__stub_rewrite, hl__stub_poke_end, hl__stub_syscall, hl__stub_syscall_target
+        .globl  hl__stub_image, hl__stub_image_end, hl__stub_poke, hl__stub_rewrite, hl__stub_poke_end, hl__stub_syscall, hl__stub_syscall_target
 
 /* An exception becomes an exit: the vector is told by the instruction pointer, everything else lies on the fault stack.
  * The host never resumes here. */
@@ -31,9 +31,16 @@ hl__stub_poke:
         lock orw $0, (%r9)
         lock orw $0, (%r10)
         lock orw $0, (%r11)
+.Lreload:
         mov     %cr3, %rax
         mov     %rax, %cr3
         out     %eax, $0x55
+
+/* The same for %rcx entries of a table from %rsi = %rdi on: each is written with what it holds, so that what was derived from
+ * the table's other entries stays. */
+hl__stub_rewrite:
+        rep movsq
+        jmp     .Lreload
 hl__stub_poke_end:
         hlt
 

@@ -207,6 +207,15 @@ static bool by_poke(struct hl__selftest *t)
     return hl__selftest_start(t) && hl__selftest_rang(t, HL__TINY_DONE);
 }
 
+static bool by_rewrite(struct hl__selftest *t)
+{
+    hl__selftest_ring0(t, HL__TINY_STUB_REWRITE);
+    t->state.general.rdi = t->state.general.rsi =
+        hl__tiny_root(0) + 3 * HL__TINY_PAGE + FREE_PAGE / HL__TINY_PAGE % 512 * sizeof(uint64_t);
+    t->state.general.rcx = 1;
+    return hl__selftest_start(t) && hl__selftest_rang(t, HL__TINY_DONE);
+}
+
 static bool by_reload(struct hl__selftest *t)
 {
     hl__selftest_ring0(t, HL__TINY_STUB_RELOAD);
@@ -244,6 +253,11 @@ static void test_removal_flush(struct hl__selftest *t)
 static void test_removal_poke(struct hl__selftest *t)
 {
     removal_is_seen(t, by_poke);
+}
+
+static void test_removal_rewrite(struct hl__selftest *t)
+{
+    removal_is_seen(t, by_rewrite);
 }
 
 static void test_removal_reload(struct hl__selftest *t)
@@ -342,6 +356,7 @@ const struct hl__selftest_case hl__selftest_memory[] = {
     {"mapping-added", test_mapping_added, 0},
     {"removal-by-flush", test_removal_flush, 0},
     {"removal-by-poke", test_removal_poke, 0},
+    {"removal-by-rewrite", test_removal_rewrite, 0},
     {"removal-by-reload", test_removal_reload, 0},
     {"dirty-kept-by-flush", test_dirty_flush, HL__MEMORY_TRACKED},
     {"address-spaces", test_address_spaces, 0},

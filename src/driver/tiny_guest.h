@@ -77,6 +77,7 @@ enum hl__tiny_stub {
     HL__TINY_STUB_READ,    /* rings the word at rdi */
     HL__TINY_STUB_RELOAD,  /* reloads CR3, rings DONE */
     HL__TINY_STUB_POKE,    /* touches the page table at rdi, reloads CR3, rings DONE */
+    HL__TINY_STUB_REWRITE, /* copies rcx entries of a page table from rsi to rdi, reloads CR3, rings DONE */
     HL__TINY_STUB_HLT,
     HL__TINY_STUB_COUNT
 };

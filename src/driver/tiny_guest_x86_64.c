@@ -89,7 +89,7 @@ __asm__(READ_ONLY_DATA
         ".text\n");
 
 extern const uint8_t tiny_stubs[], tiny_stubs_end[], tiny_stub_syscall[], tiny_stub_read[],
-    tiny_stub_reload[], tiny_stub_poke[], tiny_stub_hlt[];
+    tiny_stub_reload[], tiny_stub_poke[], tiny_stub_rewrite[], tiny_stub_hlt[];
 
 __asm__(READ_ONLY_DATA
         "tiny_stubs:\n"
@@ -102,6 +102,7 @@ __asm__(READ_ONLY_DATA
         "tiny_stub_syscall: mov $0x51000000, %eax\n mov $0x5148, %edx\n" RING
         "tiny_stub_read: mov (%rdi), %eax\n" RING "tiny_stub_poke: lock orw $0, (%rdi)\n"
         "tiny_stub_reload: mov %cr3, %rax\n mov %rax, %cr3\n" DONE "tiny_stub_hlt: hlt\n" DONE
+        "tiny_stub_rewrite: rep movsq\n jmp tiny_stub_reload\n"
         "tiny_stubs_end:\n"
         ".text\n");
 
@@ -139,7 +140,7 @@ static const uint8_t *const tiny_code_places[HL__TINY_CODE_COUNT] = {
 static const uint8_t *const tiny_stub_places[HL__TINY_STUB_COUNT] = {
     [HL__TINY_STUB_SYSCALL] = tiny_stub_syscall, [HL__TINY_STUB_READ] = tiny_stub_read,
     [HL__TINY_STUB_RELOAD] = tiny_stub_reload,   [HL__TINY_STUB_POKE] = tiny_stub_poke,
-    [HL__TINY_STUB_HLT] = tiny_stub_hlt,
+    [HL__TINY_STUB_REWRITE] = tiny_stub_rewrite, [HL__TINY_STUB_HLT] = tiny_stub_hlt,
 };
 
 static uint64_t tiny_page_address(unsigned page)

@@ -1,5 +1,5 @@
-/* The start-up test of the poke: a page is written, made read-only by the host, poked, and must
- * fault. */
+/* The start-up test of the poke, and of its finer sister: a page is written, made read-only by the host, its table
+ * poked or its entry written anew, and must fault. */
 #include "vm/poke_test.h"
 #include "driver/tiny_guest.h"
 #include "vm/x86_64/layout.h"
@@ -35,15 +35,19 @@ static uint32_t write_page(const struct trial *trial)
     return run(trial, &state);
 }
 
-static bool takes_effect(const struct trial *trial)
+/* Whether the page can no longer be written after the host made it read-only and the stub saw to it. */
+static bool takes_effect(const struct trial *trial, enum hl__tiny_stub stub)
 {
     struct hl__cpu_state state;
     uint64_t *entry = hl__tiny_guest_entry(&trial->guest, 0, HL__TINY_DATA);
+    *entry |= HL__PTE_WRITE;
     if (write_page(trial) != HL__TINY_DONE)
         return false;
     *entry &= ~HL__PTE_WRITE;
-    hl__tiny_state_ring0(trial->machine, HL__TINY_STUB_POKE, &state);
+    hl__tiny_state_ring0(trial->machine, stub, &state);
     state.general.rdi = (uint64_t)((uint8_t *)entry - trial->guest.memory) + HL__TINY_BASE;
+    state.general.rsi = state.general.rdi;
+    state.general.rcx = 1;
     return run(trial, &state) == HL__TINY_DONE &&
            write_page(trial) == HL__TINY_EXCEPTION + PAGE_FAULT;
 }
@@ -54,7 +58,8 @@ static bool with_vcpu(struct trial *trial)
     if (hl__tiny_guest_add(&trial->guest, trial->driver, trial->vm, 0, NULL) ||
         trial->driver->vcpu_create(trial->vm, trial->vcpu, 0, &setup, NULL))
         return false;
-    bool works = takes_effect(trial);
+    bool works =
+        takes_effect(trial, HL__TINY_STUB_POKE) && takes_effect(trial, HL__TINY_STUB_REWRITE);
     trial->driver->vcpu_destroy(trial->vcpu);
     return works;
 }

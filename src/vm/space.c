@@ -103,13 +103,15 @@ static bool bitmaps_new(hl__space *space)
 {
     size_t pages = hl__bitmap_words(space->ram_size / HL__PAGE),
            tables = hl__bitmap_words(space->tables_max);
-    uint64_t *words = calloc(2 * pages + 2 * tables, sizeof *words);
+    size_t ranges = (space->tables_max * sizeof *space->stale_ranges + 7) / sizeof(uint64_t);
+    uint64_t *words = calloc(2 * pages + 2 * tables + ranges, sizeof *words);
     if (!words)
         return false;
     space->touched = words;
     space->host_dirty = words + pages;
     space->tables_edited = words + 2 * pages;
     space->tables_stale = words + 2 * pages + tables;
+    space->stale_ranges = (void *)(words + 2 * pages + 2 * tables);
     return true;
 }
 

@@ -8,6 +8,11 @@
 
 #include "vm/vm.h"
 
+/* Entries of a page table, both inclusive. */
+struct hl__stale_range {
+    uint16_t first, last;
+};
+
 typedef struct hl__space {
     hl__vm *vm;
     /* of the sandbox, whose cancellation ends long edits; may be NULL */
@@ -29,6 +34,7 @@ typedef struct hl__space {
     uint64_t *host_dirty;    /* RAM pages that the host wrote since the last restore */
     uint64_t *tables_edited; /* tables that changed since the baseline: one bit each */
     uint64_t *tables_stale;  /* tables from which rights were removed and not yet flushed */
+    struct hl__stale_range *stale_ranges; /* of each stale table: what of it changed */
     uint32_t stale_count;
     uint64_t edit_count, flush_count;
 } hl__space;
@@ -89,9 +95,11 @@ void *hl__space_host_write(hl__space *space, uint64_t offset, size_t size);
 struct hl_abi_mailbox *hl__space_mailbox(hl__space *space, size_t inline_size);
 const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space);
 
-/* A table changed in a way that removes rights. */
+/* A table, or some of its entries, changed in a way that removes rights. */
 void hl__space_table_stale(hl__space *space, uint32_t table);
-/* Numbers of at most `max` stale tables, which are then no longer stale. */
+void hl__space_entries_stale(hl__space *space, uint32_t table, struct hl__stale_range range);
+/* Numbers of at most `max` stale tables, which are then no longer stale; their ranges stay readable until the
+ * next change. */
 uint32_t hl__space_stale_take(hl__space *space, uint32_t *tables, uint32_t max);
 
 /* Nothing ran in the space yet, so nothing that was derived from its tables can be stale. */

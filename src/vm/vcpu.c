@@ -58,23 +58,15 @@ static hl_status settle(hl__vm *vm, hl_error *err)
     return vm->driver->retire(vm->vcpu.driver_vcpu, err);
 }
 
-/* Runs the stub's poke for at most HL__STUB_POKES_MAX tables. */
-static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables, uint32_t count,
-                      hl_error *err)
+/* Runs the stub from `part` on, with these registers, to its port. */
+static hl_status visit_stub(hl__vm *vm, const hl__space *space, struct hl__cpu_state *state,
+                            uint64_t part, hl_error *err)
 {
     hl__vcpu *vcpu = &vm->vcpu;
-    struct hl__cpu_state state = vcpu->user;
-    struct hl__general_state *general = &state.general;
-    uint64_t *const registers[HL__STUB_POKES_MAX] = {&general->r11, &general->r10, &general->r9,
-                                                     &general->r8,  &general->rbx, &general->rdi,
-                                                     &general->rsi, &general->rdx};
-    uint64_t tables_address = HL_ABI_SYSTEM_ADDRESS + (space->tables_gpa - HL__GPA_SYSTEM);
-    for (uint32_t i = 0; i < count; i++)
-        *registers[i] = tables_address + tables[i] * HL__PAGE;
-    hl__stub_segments(&state.system);
-    general->rip = hl__stub_address(hl__stub_poke) + (HL__STUB_POKES_MAX - count) * POKE_SIZE;
-    general->rsp = hl__system_address(HL__SYSTEM_FAULT_STACK + 1);
-    set_user_state(vm, space, &state);
+    hl__stub_segments(&state->system);
+    state->general.rip = part;
+    state->general.rsp = hl__system_address(HL__SYSTEM_FAULT_STACK + 1);
+    set_user_state(vm, space, state);
     struct hl__exit exit = {.kind = HL__EXIT_INTERRUPTED};
     while (exit.kind == HL__EXIT_INTERRUPTED) {
         hl_status status = vm->driver->run(vcpu->driver_vcpu, &exit, err);
@@ -89,8 +81,64 @@ static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables
     return HL_OK;
 }
 
-/* Makes removed rights effective. Few tables are poked; for many, dropping everything is cheaper.
- * Tables stay stale until that has worked. */
+/* Where the stub sees a table. */
+static uint64_t table_address(const hl__space *space, uint32_t table)
+{
+    return HL_ABI_SYSTEM_ADDRESS + (space->tables_gpa - HL__GPA_SYSTEM) + table * HL__PAGE;
+}
+
+/* Runs the stub's poke for at most HL__STUB_POKES_MAX tables. */
+static hl_status poke(hl__vm *vm, const hl__space *space, const uint32_t *tables, uint32_t count,
+                      hl_error *err)
+{
+    struct hl__cpu_state state = vm->vcpu.user;
+    struct hl__general_state *general = &state.general;
+    uint64_t *const registers[HL__STUB_POKES_MAX] = {&general->r11, &general->r10, &general->r9,
+                                                     &general->r8,  &general->rbx, &general->rdi,
+                                                     &general->rsi, &general->rdx};
+    for (uint32_t i = 0; i < count; i++)
+        *registers[i] = table_address(space, tables[i]);
+    return visit_stub(vm, space, &state,
+                      hl__stub_address(hl__stub_poke) + (HL__STUB_POKES_MAX - count) * POKE_SIZE,
+                      err);
+}
+
+/* Has the stub write the changed entries of a table anew. */
+static hl_status rewrite(hl__vm *vm, const hl__space *space, uint32_t table, hl_error *err)
+{
+    struct hl__stale_range range = space->stale_ranges[table];
+    struct hl__cpu_state state = vm->vcpu.user;
+    state.general.rsi = state.general.rdi =
+        table_address(space, table) + range.first * sizeof(uint64_t);
+    state.general.rcx = (uint64_t)range.last - range.first + 1;
+    return visit_stub(vm, space, &state, hl__stub_address(hl__stub_rewrite), err);
+}
+
+static bool is_narrow(const hl__space *space, uint32_t table)
+{
+    return space->stale_ranges[table].last - space->stale_ranges[table].first <
+           HL__STUB_REWRITE_MAX;
+}
+
+/* Tables of which much changed are poked, which drops all that was derived from them; of others a few entries
+ * are written. */
+static hl_status flush_tables(hl__vm *vm, const hl__space *space, const uint32_t *tables,
+                              uint32_t count, hl_error *err)
+{
+    uint32_t poked[HL__STUB_POKES_MAX], poked_count = 0;
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; i < count && !status; i++)
+        if (is_narrow(space, tables[i]))
+            status = rewrite(vm, space, tables[i], err);
+        else
+            poked[poked_count++] = tables[i];
+    if (!status && poked_count)
+        status = poke(vm, space, poked, poked_count, err);
+    return status;
+}
+
+/* Makes removed rights effective, by the stub for few tables; for many, dropping everything is cheaper. Tables
+ * stay stale until that has worked. */
 static hl_status flush(hl__vm *vm, hl__space *space, hl_error *err)
 {
     uint32_t tables[HL__STUB_POKES_MAX], count;
@@ -98,7 +146,7 @@ static hl_status flush(hl__vm *vm, hl__space *space, hl_error *err)
     space->flush_count++;
     if (space->stale_count <= HL__STUB_POKES_MAX && vm->context->poke_works) {
         count = hl__space_stale_take(space, tables, HL__STUB_POKES_MAX);
-        if ((status = poke(vm, space, tables, count, err)))
+        if ((status = flush_tables(vm, space, tables, count, err)))
             for (uint32_t i = 0; i < count; i++)
                 hl__space_table_stale(space, tables[i]);
         return status;

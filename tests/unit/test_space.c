@@ -3,6 +3,7 @@
 #include "doubles/fake_driver.h"
 #include "doubles/space_check.h"
 #include "driver/override.h"
+#include "vm/x86_64/tables.h"
 
 #include <errno.h>
 #include <hyperlight/abi/image.h>
@@ -265,11 +266,46 @@ static void test_files_of_the_root_image(void **state)
     assert_sound(space);
 }
 
+/* What the ring-0 stub must see to: the entries between the first and the last that lost a right, or whole tables. */
+static void test_stale_entries_are_known(void **state)
+{
+    hl__space *space = *state;
+    const unsigned index = ADDRESS / HL__PAGE % HL__TABLE_ENTRIES;
+    struct hl_abi_edit map =
+        edit(ADDRESS, HL_ABI_SOURCE_RAM, space->ram_free_offset, HL_ABI_RIGHT_WRITE);
+    const struct hl_abi_edit changes[] = {
+        edit(ADDRESS + 7 * HL__PAGE, HL_ABI_SOURCE_NONE, 0, 0),
+        edit(ADDRESS + 3 * HL__PAGE, HL_ABI_SOURCE_KEEP, 0, HL_ABI_RIGHT_READ),
+        edit(ADDRESS + 5 * HL__PAGE, HL_ABI_SOURCE_NONE, 0, 0)};
+    uint32_t table, taken;
+    map.page_count = 16;
+    assert_int_equal(hl__space_edit(space, &map, 1), 0);
+    assert_int_equal(space->stale_count, 0);
+    assert_int_equal(hl__space_edit(space, changes, 3), 0);
+    assert_int_equal(space->stale_count, 1);
+    assert_int_equal(hl__space_stale_take(space, &taken, 1), 1);
+    assert_non_null(hl__tables_make(space, ADDRESS, 1, &table));
+    assert_int_equal(taken, table);
+    assert_int_equal(space->stale_ranges[table].first, index + 3);
+    assert_int_equal(space->stale_ranges[table].last, index + 7);
+    /* What was taken is not remembered. */
+    map = edit(ADDRESS, HL_ABI_SOURCE_NONE, 0, 0);
+    assert_int_equal(hl__space_edit(space, &map, 1), 0);
+    assert_int_equal(space->stale_ranges[table].first, index);
+    assert_int_equal(space->stale_ranges[table].last, index);
+    hl__space_table_stale(space, table);
+    assert_int_equal(space->stale_count, 1);
+    assert_int_equal(space->stale_ranges[table].first, 0);
+    assert_int_equal(space->stale_ranges[table].last, HL__TABLE_ENTRIES - 1);
+    assert_sound(space);
+}
+
 #define SPACE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SPACE_TEST(test_stale_entries_are_known),
         SPACE_TEST(test_keep_does_not_make_the_program_writable),
         SPACE_TEST(test_keep_changes_memory_of_the_same_batch),
         SPACE_TEST(test_memory_counts_once),

@@ -62,6 +62,8 @@ enum hl__system_page {
 #define HL__STUB_VECTOR_SIZE 16
 #define HL__STUB_VECTORS 32
 #define HL__STUB_POKES_MAX 8
+#define HL__STUB_REWRITE_MAX                                                                       \
+    64 /* about 1.3 us for each entry on PVM, where a page that must be derived anew is 7 */
 #define HL__STUB_FAULT_PORT 0x51 /* closed to user mode */
 #define HL__STUB_POKE_PORT 0x55  /* likewise */
 

@@ -7,7 +7,7 @@
 
 /* The stub's image (guest/stub/stub.S). */
 extern const uint8_t hl__stub_image[], hl__stub_image_end[];
-extern const uint8_t hl__stub_poke[], hl__stub_poke_end[];
+extern const uint8_t hl__stub_poke[], hl__stub_rewrite[], hl__stub_poke_end[];
 extern const uint8_t hl__stub_syscall[], hl__stub_syscall_target[];
 
 /* Address of a part of the stub in the system area. */

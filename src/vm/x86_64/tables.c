@@ -116,8 +116,9 @@ void hl__tables_set(hl__space *space, uint32_t table, uint64_t *entry, uint64_t 
     }
     __atomic_store_n(entry, value, __ATOMIC_RELAXED);
     hl__bitmap_set(space->tables_edited, table);
+    uint16_t index = (uint16_t)(entry - hl__table_entries(space, table));
     if (takes_away(old, value))
-        hl__space_table_stale(space, table);
+        hl__space_entries_stale(space, table, (struct hl__stale_range){index, index});
 }
 
 static uint64_t range_end(uint64_t address, uint64_t span, uint64_t end)
@@ -169,10 +170,20 @@ bool hl__space_owns_transfer(const hl__space *space, uint64_t gpa)
 
 void hl__space_table_stale(hl__space *space, uint32_t table)
 {
-    if (hl__bitmap_get(space->tables_stale, table))
+    hl__space_entries_stale(space, table, (struct hl__stale_range){0, HL__TABLE_ENTRIES - 1});
+}
+
+void hl__space_entries_stale(hl__space *space, uint32_t table, struct hl__stale_range range)
+{
+    struct hl__stale_range *stale = &space->stale_ranges[table];
+    if (!hl__bitmap_get(space->tables_stale, table)) {
+        hl__bitmap_set(space->tables_stale, table);
+        space->stale_count++;
+        *stale = range;
         return;
-    hl__bitmap_set(space->tables_stale, table);
-    space->stale_count++;
+    }
+    stale->first = range.first < stale->first ? range.first : stale->first;
+    stale->last = range.last > stale->last ? range.last : stale->last;
 }
 
 uint32_t hl__space_stale_take(hl__space *space, uint32_t *tables, uint32_t max)
