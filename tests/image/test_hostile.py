@@ -2,11 +2,15 @@
 import gzip
 import io
 import os
+import pathlib
+import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
 
+from conftest import BUILD
 from test_archives import add, archive  # noqa: F401 (a fixture)
 
 LINK = {"type": tarfile.SYMTYPE}
@@ -124,14 +128,39 @@ def test_deep_links_are_limited(archive, refuse):
     assert refuse(archive(*members, ("x/f", b"")))
 
 
-def test_time_is_limited(refuse, tmp_path):
-    """A member whose data is a pipe of holes: a gigabyte to unpack within no time."""
-    path = tmp_path / "slow.tar.xz"
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A gigabyte to unpack."""
+    path = tmp_path_factory.mktemp("slow") / "slow.tar.xz"
     with tarfile.open(path, "w:xz", preset=0) as tar:
         member = tarfile.TarInfo("slow")
         member.size = 1 << 30
         tar.addfile(member, io.BufferedReader(Zeros(member.size)))
-    assert "too long" in refuse(path, "--timeout", "200ms")
+    return path
+
+
+def test_time_is_limited(refuse, slow):
+    assert "too long" in refuse(slow, "--timeout", "200ms")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_by_who_is_stopped(slow, tmp_path, number):
+    """Neither beside the output nor in the cache; and the helper ends with its parent."""
+    folder, cache = tmp_path / "folder", tmp_path / "cache"
+    folder.mkdir()
+    for arguments in [["image", "create", "-o", folder / "image", slow], ["run", "--root", slow, "/slow"]]:
+        process = subprocess.Popen([BUILD / "bin" / "hyperlight", *arguments], env={**os.environ, "HL_CACHE_DIR": str(cache)})
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while process.poll() is None and not children.read_text():
+            time.sleep(0.01)
+        helper = pathlib.Path("/proc", children.read_text().strip())
+        time.sleep(0.1)
+        assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait() != 0
+        while helper.exists():
+            time.sleep(0.01)
+    assert not list(folder.iterdir()) and {path.name for path in cache.iterdir()} == {"lock"}
 
 
 class Zeros(io.RawIOBase):

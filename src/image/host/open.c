@@ -170,6 +170,8 @@ hl_status hl_image_builder_finish(hl_image_builder *builder, hl_context *context
     if (status == HL_OK) {
         status = hl__builder_write(builder, output.file, err);
         if (status == HL_OK)
+            status = hl__output_name(&output, err);
+        if (status == HL_OK)
             status = hl_image_map(context, output.temporary, NULL, image, err);
         hl__output_discard(&output);
     }

@@ -9,6 +9,7 @@
 #include <hyperlight/abi/image.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,19 +29,71 @@ static bool name_temporary(struct hl__output *output)
     return false;
 }
 
-hl_status hl__output_open(struct hl__output *output, const char *path, unsigned mode, hl_error *err)
+static void open_named(struct hl__output *output, unsigned mode)
 {
-    output->path = path;
-    output->file = -1;
     errno = EEXIST;
     for (int i = 0; i < TRIES && output->file < 0 && errno == EEXIST; i++) {
         if (!name_temporary(output))
-            break;
+            return;
         output->file = open(output->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     }
+    output->named = output->file >= 0;
+}
+
+struct link {
+    char path[32];
+};
+
+/* What linkat() follows to a file that has no name. */
+static struct link link_to(int file)
+{
+    struct link link;
+    snprintf(link.path, sizeof link.path, "/proc/self/fd/%d", file);
+    return link;
+}
+
+static int open_directory_of(const char *path, int flags, unsigned mode)
+{
+    const char *slash = strrchr(path, '/');
+    char directory[PATH_MAX];
+    int size = slash ? (int)(slash - path) + 1 : 2;
+    if (size >= PATH_MAX)
+        return -1;
+    snprintf(directory, sizeof directory, "%.*s", size, slash ? path : "./");
+    return open(directory, flags, mode);
+}
+
+/* A file without a name is gone with the process, whatever ends that. Not every file system has them. */
+static void open_nameless(struct hl__output *output, unsigned mode)
+{
+    output->file = open_directory_of(output->path, O_RDWR | O_TMPFILE | O_CLOEXEC, mode);
+    if (output->file < 0 || access(link_to(output->file).path, F_OK) == 0)
+        return;
+    close(output->file);
+    output->file = -1;
+}
+
+hl_status hl__output_open(struct hl__output *output, const char *path, unsigned mode, hl_error *err)
+{
+    *output = (struct hl__output){.path = path, .file = -1};
+    open_nameless(output, mode);
+    if (output->file < 0)
+        open_named(output, mode);
     if (output->file < 0)
         return hl__error_os(err, HL_SYSTEM, errno, "open", "cannot make a file beside '%s'", path);
     return HL_OK;
+}
+
+hl_status hl__output_name(struct hl__output *output, hl_error *err)
+{
+    errno = EEXIST;
+    for (int i = 0; i < TRIES && !output->named && errno == EEXIST; i++)
+        output->named =
+            name_temporary(output) && linkat(AT_FDCWD, link_to(output->file).path, AT_FDCWD,
+                                             output->temporary, AT_SYMLINK_FOLLOW) == 0;
+    return output->named ? HL_OK
+                         : hl__error_os(err, HL_SYSTEM, errno, "linkat",
+                                        "cannot make a file beside '%s'", output->path);
 }
 
 /* What is under the name after a power failure is whole. */
@@ -48,6 +101,9 @@ static hl_status keep(struct hl__output *output, hl_error *err)
 {
     if (fsync(output->file) != 0)
         return hl__error_os(err, HL_SYSTEM, errno, "fsync", "cannot write '%s'", output->path);
+    hl_status status = hl__output_name(output, err);
+    if (status != HL_OK)
+        return status;
     if (rename(output->temporary, output->path) != 0)
         return hl__error_os(err, HL_SYSTEM, errno, "rename", "cannot make '%s'", output->path);
     return HL_OK;
@@ -57,16 +113,19 @@ hl_status hl__output_close(struct hl__output *output, hl_status status, hl_error
 {
     if (status == HL_OK)
         status = keep(output, err);
-    if (status != HL_OK)
-        unlink(output->temporary);
+    if (status != HL_OK) {
+        hl__output_discard(output);
+        return status;
+    }
     close(output->file);
     output->file = -1;
-    return status;
+    return HL_OK;
 }
 
 void hl__output_discard(struct hl__output *output)
 {
-    unlink(output->temporary);
+    if (output->named)
+        unlink(output->temporary);
     close(output->file);
     output->file = -1;
 }

@@ -5,16 +5,21 @@
 #include <hyperlight/abi/image.h>
 #include <hyperlight/error.h>
 #include <limits.h>
+#include <stdbool.h>
 
 struct hl__output {
     int file;
     const char *path;
-    char temporary[PATH_MAX]; /* in the same directory */
+    bool named;
+    char temporary[PATH_MAX]; /* in the same directory; if it has a name at all */
 };
 
 /* An empty file that becomes `path`, with the permissions that the umask leaves of `mode`. */
 hl_status hl__output_open(struct hl__output *output, const char *path, unsigned mode,
                           hl_error *err);
+
+/* Gives it a name of its own, `temporary`, if it has none. */
+hl_status hl__output_name(struct hl__output *output, hl_error *err);
 
 /* With HL_OK the file gets its name, with a failure it goes, and the status is returned. */
 hl_status hl__output_close(struct hl__output *output, hl_status status, hl_error *err);
