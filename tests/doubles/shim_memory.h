@@ -76,6 +76,11 @@ static struct fake_file fake_files[FAKE_FILES];
 /* Open files by descriptor. */
 static struct hl__file fake_open[FAKE_FILES];
 
+uint64_t hl__limit(uint32_t resource)
+{
+    return resource == RLIMIT_STACK ? HL__STACK_SIZE_MAX : RLIM_INFINITY;
+}
+
 struct hl__file *hl__descriptor_file(uint64_t descriptor)
 {
     return descriptor < FAKE_FILES && fake_open[descriptor].references ? &fake_open[descriptor]

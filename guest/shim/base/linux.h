@@ -145,6 +145,7 @@ enum {
     SIGTTIN = 21,
     SIGTTOU = 22,
     SIGURG = 23,
+    SIGXFSZ = 25,
     SIGVTALRM = 26,
     SIGPROF = 27,
     SIGWINCH = 28,
@@ -479,11 +480,17 @@ struct linux_rlimit {
     uint64_t soft, hard;
 };
 enum {
+    RLIMIT_CPU = 0,
+    RLIMIT_FSIZE = 1,
     RLIMIT_DATA = 2,
     RLIMIT_STACK = 3,
     RLIMIT_CORE = 4,
+    RLIMIT_NPROC = 6,
     RLIMIT_NOFILE = 7,
     RLIMIT_AS = 9,
+    RLIMIT_SIGPENDING = 11,
+    RLIMIT_NICE = 13,
+    RLIMIT_RTPRIO = 14,
     RLIMIT_COUNT = 16
 };
 #define RLIM_INFINITY (~0ull)

@@ -270,10 +270,10 @@ static void status_text(struct hl__output *output, int32_t id)
                             "voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n");
 }
 
-static void put_limit(struct hl__output *output, const char *name, uint64_t soft, uint64_t hard,
+static void put_limit(struct hl__output *output, const char *name, const struct linux_rlimit *limit,
                       const char *unit)
 {
-    const uint64_t values[] = {soft, hard};
+    const uint64_t values[] = {limit->soft, limit->hard};
 
     hl__output_text(output, name);
     for (size_t at = hl__string_length(name); at < 26; at++)
@@ -294,21 +294,25 @@ static void put_limit(struct hl__output *output, const char *name, uint64_t soft
 
 static void limits_text(struct hl__output *output, int32_t id)
 {
-    const uint64_t none = RLIM_INFINITY;
+    static const struct {
+        uint32_t resource;
+        const char *name, *unit;
+    } shown[] = {
+        {RLIMIT_CPU, "Max cpu time", "seconds   "},
+        {RLIMIT_FSIZE, "Max file size", "bytes     "},
+        {RLIMIT_DATA, "Max data size", "bytes     "},
+        {RLIMIT_STACK, "Max stack size", "bytes     "},
+        {RLIMIT_CORE, "Max core file size", "bytes     "},
+        {RLIMIT_NPROC, "Max processes", "processes "},
+        {RLIMIT_NOFILE, "Max open files", "files     "},
+        {RLIMIT_AS, "Max address space", "bytes     "},
+    };
 
     (void)id;
     hl__output_text(
         output, "Limit                     Soft Limit           Hard Limit           Units     \n");
-    put_limit(output, "Max cpu time", none, none, "seconds   ");
-    put_limit(output, "Max file size", none, none, "bytes     ");
-    put_limit(output, "Max data size", none, none, "bytes     ");
-    put_limit(output, "Max stack size", hl__memory.space->stack_end - hl__memory.space->stack_start,
-              none, "bytes     ");
-    put_limit(output, "Max core file size", 0, 0, "bytes     ");
-    put_limit(output, "Max processes", HL__THREADS_MAX, HL__THREADS_MAX, "processes ");
-    put_limit(output, "Max open files", hl__process()->descriptors->limit, HL__DESCRIPTORS_MAX,
-              "files     ");
-    put_limit(output, "Max address space", none, none, "bytes     ");
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
+        put_limit(output, shown[i].name, &hl__process()->limits[shown[i].resource], shown[i].unit);
 }
 
 static void mounts_text(struct hl__output *output, int32_t id)

@@ -3,6 +3,8 @@
 #include "file/credentials.h"
 #include "file/open.h"
 #include "io/memfd.h"
+#include "program/limits.h"
+#include "signal/signal.h"
 #include "time/clock.h"
 
 #include <string.h>
@@ -37,6 +39,30 @@ static int64_t sealed(const struct hl__inode *inode, uint64_t end)
     return end > inode->size && (inode->seals & F_SEAL_GROW) ? -EPERM : 0;
 }
 
+int64_t hl__size_allowed(const struct hl__inode *inode, uint64_t end)
+{
+    if (end <= inode->size || end <= hl__limit(RLIMIT_FSIZE))
+        return 0;
+    hl__signal_raise(SIGXFSZ, SI_USER);
+    return -EFBIG;
+}
+
+/* Cuts a write off where the process's files must end. 0 or -EFBIG. */
+static int64_t cut_write(uint64_t position, uint64_t *size)
+{
+    uint64_t limit = hl__limit(RLIMIT_FSIZE);
+
+    if (!*size || limit == RLIM_INFINITY)
+        return 0;
+    if (position >= limit) {
+        hl__signal_raise(SIGXFSZ, SI_USER);
+        return -EFBIG;
+    }
+    if (*size > limit - position)
+        *size = limit - position;
+    return 0;
+}
+
 static int64_t regular_write(struct hl__file *file, uint64_t address, uint64_t size,
                              uint64_t *position)
 {
@@ -45,6 +71,8 @@ static int64_t regular_write(struct hl__file *file, uint64_t address, uint64_t s
 
     if (file->flags & O_APPEND)
         *position = inode->size;
+    if (cut_write(*position, &size) < 0)
+        return -EFBIG;
     if (sealed(inode, *position + size) < 0)
         return -EPERM;
     moved = hl__content_write(inode, address, size, *position);
@@ -97,6 +125,8 @@ static int64_t regular_truncate(struct hl__file *file, uint64_t size)
     if (size < inode->size ? inode->seals & (F_SEAL_SHRINK | F_SEAL_WRITE)
                            : size > inode->size && (inode->seals & (F_SEAL_GROW | F_SEAL_WRITE)))
         return -EPERM;
+    if (hl__size_allowed(inode, size) < 0)
+        return -EFBIG;
     drop_set_id(inode);
     return hl__content_truncate(inode, size);
 }

@@ -288,6 +288,8 @@ HL__SYSCALL(fallocate)
     if (file->inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ||
         ((uint64_t)end > file->inode->size && file->inode->seals & F_SEAL_GROW))
         return -EPERM;
+    if (!(arg[1] & FALLOC_FL_KEEP_SIZE) && hl__size_allowed(file->inode, (uint64_t)end) < 0)
+        return -EFBIG;
     return allocate(file->inode, (uint32_t)arg[1], arg[2], (uint64_t)end);
 }
 

@@ -103,4 +103,7 @@ bool hl__directory_list(struct hl__inode *directory, uint64_t *position, uint64_
 uint64_t hl__directory_limit(const struct hl__inode *directory);
 void hl__directory_free(struct hl__inode *directory);
 
+/* Whether the process's limit lets a regular file end there: 0, or -EFBIG with SIGXFSZ. regular.c. */
+int64_t hl__size_allowed(const struct hl__inode *inode, uint64_t end);
+
 #endif

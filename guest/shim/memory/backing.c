@@ -7,6 +7,7 @@
 #include "base/linux.h"
 #include "host/edits.h"
 #include "memory/memory.h"
+#include "program/limits.h"
 
 #include <string.h>
 
@@ -83,6 +84,46 @@ int64_t hl__memory_ask(uint64_t page_count, bool reserved)
         return 0;
     hl__memory.refused = true;
     return -ENOMEM;
+}
+
+static bool counts_as_data(uint64_t vma_flags)
+{
+    return (vma_flags & (HL_ABI_RIGHT_WRITE | HL__VMA_SHARED | HL__VMA_STACK)) ==
+           HL_ABI_RIGHT_WRITE;
+}
+
+/* Bytes that are mapped, or mapped as data, outside of [start, end). A stack that grows by itself counts as
+ * nothing: all of it is reserved at the start. */
+static uint64_t mapped_bytes(bool only_data, uint64_t start, uint64_t end)
+{
+    const struct hl__vmas *vmas = &hl__memory.vmas;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < vmas->count; i++) {
+        const struct hl__vma *vma = &vmas->items[i];
+        uint64_t low = vma->start > start ? vma->start : start;
+        uint64_t high = vma->end < end ? vma->end : end;
+
+        if (vma->owner == vmas->owner && !(vma->flags & HL__VMA_STACK) &&
+            (!only_data || counts_as_data(vma->flags)))
+            sum += vma->end - vma->start - (low < high ? high - low : 0);
+    }
+    return sum;
+}
+
+static bool is_within(uint32_t resource, uint64_t size, uint64_t start, uint64_t end)
+{
+    uint64_t limit = hl__limit(resource);
+
+    return limit == RLIM_INFINITY ||
+           (size <= limit && mapped_bytes(resource == RLIMIT_DATA, start, end) <= limit - size);
+}
+
+int64_t hl__memory_limited(uint64_t size, uint64_t vma_flags, uint64_t start, uint64_t end)
+{
+    if (!is_within(RLIMIT_AS, size, start, end))
+        return -ENOMEM;
+    return counts_as_data(vma_flags) && !is_within(RLIMIT_DATA, size, start, end) ? -ENOMEM : 0;
 }
 
 /* Takes pages for bookkeeping and queues their edits. Returns false when there are too few. */

@@ -3,6 +3,7 @@
 #include "base/linux.h"
 #include "host/edits.h"
 #include "memory/memory.h"
+#include "program/limits.h"
 
 #define FAULT_PAGES_MIN 16u
 #define FAULT_PAGES_MAX 256u
@@ -104,9 +105,9 @@ static enum hl__fault_result fault_bring(const struct hl__vma *vma, uint64_t pag
 static uint64_t growth_limit(const struct hl__vma *stack)
 {
     const struct hl__vma *below = stack > hl__memory.vmas.items ? stack - 1 : NULL;
-    uint64_t lowest = stack->end > HL_ABI_USER_START + HL__STACK_SIZE_MAX
-                          ? stack->end - HL__STACK_SIZE_MAX
-                          : HL_ABI_USER_START;
+    uint64_t limit = hl__limit(RLIMIT_STACK);
+    uint64_t lowest = stack->end - HL_ABI_USER_START > limit ? HL__PAGE_UP(stack->end - limit)
+                                                             : HL_ABI_USER_START;
 
     if (below && below->end + HL__STACK_GAP > lowest && below->flags & HL__VMA_RIGHTS)
         return below->end + HL__STACK_GAP;

@@ -106,6 +106,10 @@ void hl__memory_give(uint64_t page, uint64_t count);
  */
 int64_t hl__memory_ask(uint64_t page_count, bool reserved);
 
+/* Whether the process's limits let it map so much more, in a mapping with such flags; what fixed mappings
+ * take the place of, [start, end), counts no more. 0 or -ENOMEM. */
+int64_t hl__memory_limited(uint64_t size, uint64_t vma_flags, uint64_t start, uint64_t end);
+
 /* mapped.c: pages of files behind addresses */
 
 /* The table's entry for the file's page at an address of a mapping. *failed: memory has run out. */

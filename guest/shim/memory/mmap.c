@@ -89,6 +89,10 @@ static int64_t make_mapping(const struct map_request *request)
                 !(vma_flags & HL__VMA_NO_RESERVE);
     int64_t start, failure;
 
+    if (hl__memory_limited(request->size, vma_flags, request->hint,
+                           request->flags & MAP_FIXED ? request->hint + request->size
+                                                      : request->hint) < 0)
+        return -ENOMEM;
     if (asks && hl__memory_ask(HL__PAGES(request->size), is_reserved(request)) < 0)
         return -ENOMEM;
     start = map_place(request);
@@ -282,7 +286,8 @@ static int64_t break_grow(uint64_t old_end, uint64_t new_end)
 
     if (new_end >= HL_ABI_USER_END || limit < new_end)
         return -ENOMEM;
-    if (hl__memory_ask(HL__PAGES(new_end - old_end), false) < 0 ||
+    if (hl__memory_limited(new_end - old_end, HL__VMA_DATA, 0, 0) < 0 ||
+        hl__memory_ask(HL__PAGES(new_end - old_end), false) < 0 ||
         hl__memory_map(old_end, new_end, HL__VMA_DATA) < 0)
         return -ENOMEM;
     if (new_end - old_end > BREAK_EAGER_MAX) {

@@ -34,6 +34,8 @@ static int64_t ask_growth(const struct hl__vma *vma, uint64_t old_size, uint64_t
     bool asks =
         vma->flags & HL_ABI_RIGHT_WRITE && !(vma->flags & (HL__VMA_SHARED | HL__VMA_NO_RESERVE));
 
+    if (new_size > old_size && hl__memory_limited(new_size - old_size, vma->flags, 0, 0) < 0)
+        return -ENOMEM;
     return asks && new_size > old_size ? hl__memory_ask(HL__PAGES(new_size - old_size), false) : 0;
 }
 

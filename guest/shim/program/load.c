@@ -12,6 +12,7 @@
 #include "host/host.h"
 #include "memory/memory.h"
 #include "memory/stubs.h"
+#include "program/limits.h"
 #include "program/start.h"
 #include "thread/thread.h"
 
@@ -206,13 +207,15 @@ static void make_stack(const struct hl__elf_plan *plan, uint64_t start_size)
     uint64_t flags =
         HL__VMA_DATA | HL__VMA_STACK | (plan->stack_executable ? HL_ABI_RIGHT_EXECUTE : 0);
     uint64_t backed = HL__PAGE_UP(start_size + STACK_BACKED_SIZE);
+    uint64_t limit = hl__limit(RLIMIT_STACK) & ~HL__PAGE_MASK;
+    uint64_t size = limit > HL__STACK_SIZE_MAX ? HL__STACK_SIZE_MAX : limit;
 
     do
         space->stack_end =
             HL_ABI_USER_END - (1 + hl__random_number() % STACK_SPREAD_PAGES) * HL_ABI_PAGE_SIZE;
     while (hl__vma_any(&memory->vmas, space->stack_end - HL__STACK_SIZE_MAX - HL__STACK_GAP,
                        space->stack_end + HL__STACK_GAP));
-    space->stack_start = space->stack_end - HL__STACK_SIZE_MAX;
+    space->stack_start = space->stack_end - (size > backed ? size : backed);
     if (HL__PAGES(backed) > hl__pages_free(&memory->pages) / 2)
         backed = HL__PAGE_UP(start_size + HL_ABI_PAGE_SIZE);
     if (HL__PAGES(backed) > hl__pages_free(&memory->pages) / 2)

@@ -1,4 +1,4 @@
-/* What a process asks for itself: limits, settings, and the calls that a libc makes at start-up. */
+/* What a process asks for itself: settings, and the calls that a libc makes at start-up. */
 #include "base/linux.h"
 #include "base/machine.h"
 #include "entry/access.h"
@@ -150,63 +150,6 @@ HL__SYSCALL(uname)
     } names = {"Linux", "hyperlight", "6.1.0-hyperlight", "#1", "x86_64", "(none)"};
 
     return hl__user_write(arg[0], &names, sizeof names);
-}
-
-static bool limit_get(uint64_t resource, struct linux_rlimit *limit)
-{
-    limit->soft = limit->hard = RLIM_INFINITY;
-    if (resource >= RLIMIT_COUNT)
-        return false;
-    if (resource == RLIMIT_STACK)
-        limit->soft = hl__memory.space->stack_end - hl__memory.space->stack_start;
-    if (resource == RLIMIT_CORE)
-        limit->soft = limit->hard = 0;
-    if (resource == RLIMIT_NOFILE)
-        *limit = (struct linux_rlimit){hl__process()->descriptors->limit, HL__DESCRIPTORS_MAX};
-    return true;
-}
-
-/* Only the number of descriptors can be changed; what else is asked for is granted if it is no less. */
-static int64_t limit_set(uint64_t resource, uint64_t address)
-{
-    struct linux_rlimit now, wanted;
-
-    if (!limit_get(resource, &now))
-        return -EINVAL;
-    if (hl__user_read(&wanted, address, sizeof wanted) < 0)
-        return -EFAULT;
-    if (wanted.soft > wanted.hard)
-        return -EINVAL;
-    if (wanted.hard > now.hard)
-        return -EPERM;
-    if (resource == RLIMIT_NOFILE)
-        hl__process()->descriptors->limit = (uint32_t)wanted.soft;
-    return 0;
-}
-
-HL__SYSCALL(setrlimit)
-{
-    return limit_set(arg[0], arg[1]);
-}
-
-HL__SYSCALL(getrlimit)
-{
-    struct linux_rlimit limit;
-
-    return limit_get(arg[0], &limit) ? hl__user_write(arg[1], &limit, sizeof limit) : -EINVAL;
-}
-
-HL__SYSCALL(prlimit64)
-{
-    struct linux_rlimit limit;
-
-    if (arg[0] != 0 && (int32_t)arg[0] != hl__process()->id)
-        return -ESRCH;
-    if (!limit_get(arg[1], &limit))
-        return -EINVAL;
-    if (arg[3] && hl__user_write(arg[3], &limit, sizeof limit) < 0)
-        return -EFAULT;
-    return arg[2] ? limit_set(arg[1], arg[2]) : 0;
 }
 
 HL__SYSCALL(sysinfo)

@@ -36,6 +36,7 @@ struct hl__process {
     uint32_t file_mask;          /* umask */
     struct hl__address_space *space;
     struct hl__credentials credentials;
+    struct linux_rlimit limits[RLIMIT_COUNT];
     struct hl__process_signals signals;
     struct hl__interval *intervals; /* timer_create */
     struct hl__interval classic_intervals[HL__INTERVALS_CLASSIC];

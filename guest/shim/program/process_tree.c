@@ -8,6 +8,8 @@
 #include "program/process.h"
 #include "thread/thread.h"
 
+#include <string.h>
+
 _Noreturn void hl__leave(void); /* entry.S */
 
 static struct hl__process first_process;
@@ -65,6 +67,7 @@ struct hl__process *hl__process_new(void)
     hl__inode_ref(process->directory);
     process->space = parent->space;
     hl__address_space_ref(process->space);
+    memcpy(process->limits, parent->limits, sizeof process->limits);
     for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
         process->signals.actions[signal] = parent->signals.actions[signal];
     hl__intervals_init(process);

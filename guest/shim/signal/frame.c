@@ -250,13 +250,13 @@ HL__SYSCALL(rt_sigreturn)
     (void)arg;
     /* The handler's return took the restorer's address off the stack. */
     if (hl__user_read(&context, registers->rsp, sizeof context) < 0) {
-        hl__signal_force(SIGSEGV);
+        hl__signal_force(SIGSEGV, NULL);
         return (int64_t)registers->rax;
     }
     hl__thread->signals.mask = context.mask & ~HL__SIGNALS_UNBLOCKABLE;
     registers_restore(registers, &context.machine);
     if (vector_state_restore(context.machine.vector_state) < 0) {
-        hl__signal_force(SIGSEGV);
+        hl__signal_force(SIGSEGV, NULL);
         return (int64_t)registers->rax;
     }
     hl__thread->signals.stack = context.stack;

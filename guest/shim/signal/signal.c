@@ -32,7 +32,7 @@ static void frame_failed(int signal, struct hl_abi_fault *fault)
 {
     if (signal == SIGSEGV)
         hl__process_exit(0, SIGSEGV, fault);
-    hl__signal_force(SIGSEGV);
+    hl__signal_force(SIGSEGV, fault);
 }
 
 static void deliver(struct hl_abi_registers *registers, const struct linux_siginfo *info,
@@ -87,11 +87,11 @@ void hl__signal_fault(struct hl_abi_fault *fault, const struct linux_siginfo *in
     deliver(&hl__hot.syscall, info, fault);
 }
 
-void hl__signal_force(int signal)
+void hl__signal_force(int signal, struct hl_abi_fault *fault)
 {
     const struct linux_siginfo info = {.signal = signal, .code = SI_KERNEL};
 
-    hl__signal_fault(NULL, &info);
+    hl__signal_fault(fault, &info);
 }
 
 void hl__signal_mask_for_call(uint64_t mask)

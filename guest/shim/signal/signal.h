@@ -62,8 +62,9 @@ bool hl__signal_pending(struct hl__thread *thread);
 void hl__signal_deliver(struct hl_abi_registers *registers, bool interrupted);
 /* A signal that the interrupted instruction caused; ends the program if it cannot be handled. */
 void hl__signal_fault(struct hl_abi_fault *fault, const struct linux_siginfo *info);
-/* The same, caused by what the shim found instead: a frame that cannot be written or read. */
-void hl__signal_force(int signal);
+/* The same, caused by what the shim found instead: a frame that cannot be written or read. `fault`: what that
+ * frame was for, or NULL. */
+void hl__signal_force(int signal, struct hl_abi_fault *fault);
 /* Takes the first waiting signal of a set, the thread's own before the process's: sigtimedwait,
  * signalfd. */
 bool hl__signal_take(struct hl__thread *thread, uint64_t set, struct linux_siginfo *info);

@@ -2,6 +2,8 @@
 #ifndef HL_SHIM_THREAD_SYSCALLS_H
 #define HL_SHIM_THREAD_SYSCALLS_H
 
+#define HL__LIMITS "DATA, AS, FSIZE and NOFILE are enforced, STACK when the stack grows beyond 8 MiB and for \
+programs started by execve; others are kept, and without effect"
 #define HL__NO_COPIES "memory is not copied; vfork and posix_spawn are served"
 #define HL__NO_TRACING "processes are not traced"
 #define HL__CHILDREN "threads, and children that share memory until execve; others: EPERM"
@@ -58,8 +60,8 @@ priorities are not inherited") \
     PARTIAL(247, waitid, "pidfds are refused with EINVAL") DONE(273, set_robust_list) \
     REFUSED(272, unshare, EPERM, HL__NO_ADMINISTRATION) DONE(274, get_robust_list) \
     DONE(297, rt_tgsigqueueinfo) \
-    PARTIAL(302, prlimit64, "only RLIMIT_NOFILE can be changed") \
-    PARTIAL(160, setrlimit, "only RLIMIT_NOFILE can be changed") \
+    PARTIAL(302, prlimit64, HL__LIMITS) \
+    PARTIAL(160, setrlimit, HL__LIMITS) \
     REFUSED(305, clock_adjtime, EPERM, HL__CLOCKS_OF_HOST) \
     REFUSED(308, setns, EPERM, HL__NO_ADMINISTRATION) DONE(309, getcpu) DONE(318, getrandom) \
     REFUSED(321, bpf, EPERM, HL__NO_ADMINISTRATION) \

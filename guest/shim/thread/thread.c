@@ -6,6 +6,7 @@
 #include "file/file.h"
 #include "memory/address_space.h"
 #include "memory/heap.h"
+#include "program/limits.h"
 #include "thread/futex.h"
 #include "time/clock.h"
 
@@ -67,6 +68,7 @@ void hl__threads_init(void)
     first_thread.id = process->id = process->group = process->session = id_new();
     process->space = hl__address_space_first();
     hl__intervals_init(process);
+    hl__limits_init(process);
     first_thread.signals.stack.flags = SS_DISABLE;
     memcpy(first_thread.name, "guest", sizeof "guest");
     process->file_mask = 022;

@@ -9,6 +9,7 @@
 #include "io/epoll.h"
 #include "io/pipe.h"
 #include "memory/heap.h"
+#include "program/limits.h"
 #include "thread/thread.h"
 #include "time/clock.h"
 
@@ -512,4 +513,15 @@ uint8_t *files_image(const struct files_spec *specs, int count, size_t *size)
     free(builder.entries);
     free(builder.numbers);
     return builder.bytes;
+}
+
+uint64_t hl__limit(uint32_t resource)
+{
+    (void)resource;
+    return RLIM_INFINITY;
+}
+
+void hl__signal_raise(int signal, int code)
+{
+    (void)signal, (void)code;
 }
