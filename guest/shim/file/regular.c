@@ -7,6 +7,7 @@
 #include "signal/signal.h"
 #include "time/clock.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define DIRENT_HEAD 19u     /* bytes before the name */
@@ -171,15 +172,17 @@ static int64_t directory_seek(struct hl__file *file, int64_t offset, int whence)
     return result;
 }
 
-/* One entry in getdents64's layout; bytes, or -EINVAL if it does not fit. */
-static int64_t entry_put(const struct hl__listed *listed, uint64_t next, uint64_t address,
+/* One entry in the layout of getdents64, or of getdents: there the type is the last byte. Bytes, or -EINVAL if
+ * it does not fit. */
+static int64_t entry_put(const struct hl__listed *listed, uint64_t next, bool old, uint64_t address,
                          uint64_t size)
 {
     union {
         struct linux_dirent entry;
-        char bytes[DIRENT_HEAD + HL__NAME_MAX + 8];
+        char bytes[DIRENT_HEAD + HL__NAME_MAX + 9];
     } put;
-    uint64_t needed = (DIRENT_HEAD + listed->name_size + 1 + 7) & ~7ull;
+    uint64_t head = old ? DIRENT_OLD_HEAD : DIRENT_HEAD;
+    uint64_t needed = (head + listed->name_size + (old ? 2 : 1) + 7) & ~7ull;
 
     if (needed > size)
         return -EINVAL;
@@ -187,29 +190,9 @@ static int64_t entry_put(const struct hl__listed *listed, uint64_t next, uint64_
     put.entry.inode = listed->inode;
     put.entry.next = (int64_t)next;
     put.entry.size = (uint16_t)needed;
-    put.entry.type = (uint8_t)((listed->mode & S_IFMT) >> 12);
-    memcpy(put.bytes + DIRENT_HEAD, listed->name, listed->name_size);
-    return hl__user_write(address, &put, needed) < 0 ? -EFAULT : (int64_t)needed;
-}
-
-/* The same in getdents's layout. */
-static int64_t old_entry_put(const struct hl__listed *listed, uint64_t next, uint64_t address,
-                             uint64_t size)
-{
-    union {
-        struct linux_dirent entry;
-        char bytes[DIRENT_OLD_HEAD + HL__NAME_MAX + 10];
-    } put;
-    uint64_t needed = (DIRENT_OLD_HEAD + listed->name_size + 2 + 7) & ~7ull;
-
-    if (needed > size)
-        return -EINVAL;
-    memset(&put, 0, needed);
-    put.entry.inode = listed->inode;
-    put.entry.next = (int64_t)next;
-    put.entry.size = (uint16_t)needed;
-    memcpy(put.bytes + DIRENT_OLD_HEAD, listed->name, listed->name_size);
-    put.bytes[needed - 1] = (char)((listed->mode & S_IFMT) >> 12);
+    put.bytes[old ? needed - 1 : offsetof(struct linux_dirent, type)] =
+        (char)((listed->mode & S_IFMT) >> 12);
+    memcpy(put.bytes + head, listed->name, listed->name_size);
     return hl__user_write(address, &put, needed) < 0 ? -EFAULT : (int64_t)needed;
 }
 
@@ -229,7 +212,7 @@ static int64_t directory_entries(struct hl__file *file, uint64_t address, uint64
 
         if (!hl__directory_list(directory, &next, (uint64_t)file->object, &listed))
             return (int64_t)done;
-        put = (old ? old_entry_put : entry_put)(&listed, next, address + done, size - done);
+        put = entry_put(&listed, next, old, address + done, size - done);
         if (put < 0)
             return done ? (int64_t)done : put;
         done += (uint64_t)put;
