@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#define VECTOR_ALIGNMENT 64u
+
 static int32_t last_id = HL__PROCESS_ID - 1;
 static uint32_t thread_count; /* of all processes */
 
@@ -79,11 +81,21 @@ void hl__threads_init(void)
     hl__vector_state_init();
 }
 
+static uint64_t vector_memory_size(void)
+{
+    return hl__vector_state_size() + VECTOR_ALIGNMENT - 1;
+}
+
 /* Where its vector registers go when it stops running. */
 static bool vector_area_new(struct hl__thread *thread)
 {
-    if (!thread->vector_state)
-        thread->vector_state = hl__heap_new(hl__vector_state_size());
+    if (!thread->vector_state) {
+        thread->vector_memory = hl__heap_new(vector_memory_size());
+        if (thread->vector_memory)
+            thread->vector_state =
+                (uint8_t *)(((uint64_t)thread->vector_memory + VECTOR_ALIGNMENT - 1) &
+                            ~(uint64_t)(VECTOR_ALIGNMENT - 1));
+    }
     return thread->vector_state;
 }
 
@@ -118,8 +130,8 @@ void hl__thread_free(struct hl__thread *thread)
 {
     struct hl__process *process = thread->process;
 
-    hl__heap_free(thread->vector_state, hl__vector_state_size());
-    thread->vector_state = NULL;
+    hl__heap_free(thread->vector_memory, vector_memory_size());
+    thread->vector_state = thread->vector_memory = NULL;
     if (thread != &first_thread)
         hl__heap_free(thread, sizeof *thread);
     if (process->ended && !process->parent)

@@ -29,6 +29,7 @@ struct hl__thread {
     struct hl_abi_registers registers; /* while it does not run; else they are in hl__hot.syscall */
     uint64_t fs_base, gs_base;         /* likewise */
     uint8_t *vector_state;             /* likewise; NULL as long as it never stopped running */
+    void *vector_memory;               /* in which that lies, at an address that XSAVE takes */
     int32_t id;
     enum hl__thread_state state;
     bool in_syscall; /* the call in `registers` is to be tried again before it returns */
