@@ -2,7 +2,8 @@
 #ifndef HL_SHIM_THREAD_SYSCALLS_H
 #define HL_SHIM_THREAD_SYSCALLS_H
 
-#define HL__LIMITS "DATA, AS, FSIZE and NOFILE are enforced, STACK when the stack grows beyond 8 MiB and for \
+#define HL__LIMITS                                                                                 \
+    "DATA, AS, FSIZE and NOFILE are enforced, STACK when the stack grows beyond 8 MiB and for \
 programs started by execve; others are kept, and without effect"
 #define HL__NO_COPIES "memory is not copied; vfork and posix_spawn are served"
 #define HL__NO_TRACING "processes are not traced"

@@ -53,16 +53,16 @@ struct hl__held_file {
 #define HL__HELD_FILES 2u /* calls on more of them look each up again */
 
 struct hl__wait {
-    struct hl__queue *queue;  /* on which it stands, NULL: none, it only sleeps */
-    struct hl__timer timer;   /* its deadline */
-    uint64_t deadline_ns;     /* of the whole call, as long as `started` */
-    uint64_t progress;        /* the handler's own: bytes already moved, ... ; 0 at the first try */
-    uint64_t key;             /* futex: the address; else the handler's own */
-    uint32_t bits;            /* futex: the bit set */
-    bool started;             /* not the first try */
-    bool partial;             /* `progress`, unless 0, is the result if a signal ends the wait */
-    bool woken;               /* a wake-up reached it that carries its result (futex, vfork) */
-    bool unbreakable;         /* no signal ends it (vfork) */
+    struct hl__queue *queue; /* on which it stands, NULL: none, it only sleeps */
+    struct hl__timer timer;  /* its deadline */
+    uint64_t deadline_ns;    /* of the whole call, as long as `started` */
+    uint64_t progress;       /* the handler's own: bytes already moved, ... ; 0 at the first try */
+    uint64_t key;            /* futex: the address; else the handler's own */
+    uint32_t bits;           /* futex: the bit set */
+    bool started;            /* not the first try */
+    bool partial;            /* `progress`, unless 0, is the result if a signal ends the wait */
+    bool woken;              /* a wake-up reached it that carries its result (futex, vfork) */
+    bool unbreakable;        /* no signal ends it (vfork) */
     struct hl__held_file held[HL__HELD_FILES];
     enum hl__restart restart; /* set before hl__wait_on(); HL__RESTART_ALWAYS (0) at first */
 };
