@@ -2,9 +2,6 @@
 #ifndef HL_SHIM_THREAD_SYSCALLS_H
 #define HL_SHIM_THREAD_SYSCALLS_H
 
-#define HL__LIMITS                                                                                 \
-    "DATA, AS, FSIZE and NOFILE are enforced, STACK when the stack grows beyond 8 MiB and for \
-programs started by execve; others are kept, and without effect"
 #define HL__NO_COPIES "memory is not copied; vfork and posix_spawn are served"
 #define HL__NO_TRACING "processes are not traced"
 #define HL__CHILDREN "threads, and children that share memory until execve; others: EPERM"
@@ -12,6 +9,8 @@ programs started by execve; others are kept, and without effect"
 #define HL__NO_ADMINISTRATION "a sandbox has nothing to administer"
 
 /* clang-format off */
+#define HL__LIMITS "DATA, AS, FSIZE and NOFILE are enforced, STACK when the stack grows beyond 8 MiB and for \
+programs started by execve; others are kept, and without effect"
 #define HL__SYSCALLS_THREAD(DONE, PARTIAL, REFUSED) \
     DONE(13, rt_sigaction) DONE(14, rt_sigprocmask) DONE(15, rt_sigreturn) DONE(24, sched_yield) \
     DONE(34, pause) DONE(35, nanosleep) DONE(36, getitimer) DONE(37, alarm) DONE(38, setitimer) \
