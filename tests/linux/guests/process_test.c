@@ -308,7 +308,9 @@ static void *wait_in_thread(void *argument)
 {
     int status;
     pid_t id = *(pid_t *)argument;
-    return (void *)(intptr_t)(waitpid(id, &status, 0) == id ? WEXITSTATUS(status) : -1);
+    if (waitpid(id, &status, 0) != id)
+        printf("waitpid in a thread: %s\n", strerror(errno));
+    return (void *)(intptr_t)WEXITSTATUS(status);
 }
 
 struct counter {
