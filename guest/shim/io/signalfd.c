@@ -10,7 +10,8 @@
 struct signalfd {
     struct hl__file *file;
     uint64_t set;
-    struct signalfd *next;
+    struct signalfd *next,
+        **link; /* of all that are open; what points to it, NULL: it is not open yet */
 };
 
 static struct signalfd *signalfds; /* all that are open */
@@ -99,13 +100,13 @@ static int64_t signalfd_stat(struct hl__file *file, struct linux_stat *stat)
 
 static void signalfd_close(struct hl__file *file)
 {
-    struct signalfd **link = &signalfds;
+    struct signalfd *descriptor = file->object;
 
-    while (*link && *link != file->object)
-        link = &(*link)->next;
-    if (*link)
-        *link = (*link)->next;
-    hl__heap_free(file->object, sizeof(struct signalfd));
+    if (descriptor->link)
+        *descriptor->link = descriptor->next;
+    if (descriptor->next)
+        descriptor->next->link = descriptor->link;
+    hl__heap_free(descriptor, sizeof *descriptor);
 }
 
 static const struct hl__file_ops signalfd_ops = {
@@ -129,6 +130,9 @@ static int64_t signalfd_new(uint64_t set, uint32_t flags)
         return number;
     descriptor->file = hl__descriptor_file((uint64_t)number);
     descriptor->next = signalfds;
+    descriptor->link = &signalfds;
+    if (descriptor->next)
+        descriptor->next->link = &descriptor->next;
     signalfds = descriptor;
     return number;
 }

@@ -13,7 +13,8 @@
 
 struct timerfd {
     struct hl__file *file;
-    struct timerfd *next; /* of all */
+    struct timerfd *next,
+        **link; /* of all that are open; what points to it, NULL: it is not open yet */
     struct hl__timer timer;
     uint64_t clock;
     uint64_t deadline_ns; /* monotonic, of the next expiry that was not counted; 0: disarmed */
@@ -89,12 +90,12 @@ static int64_t timerfd_stat(struct hl__file *file, struct linux_stat *stat)
 
 static void timerfd_close(struct hl__file *file)
 {
-    struct timerfd *timer = file->object, **link = &timerfds;
+    struct timerfd *timer = file->object;
 
-    while (*link && *link != timer)
-        link = &(*link)->next;
-    if (*link)
-        *link = timer->next;
+    if (timer->link)
+        *timer->link = timer->next;
+    if (timer->next)
+        timer->next->link = timer->link;
     hl__timer_cancel(&timer->timer);
     hl__heap_free(timer, sizeof *timer);
 }
@@ -128,6 +129,9 @@ HL__SYSCALL(timerfd_create)
         return descriptor;
     timer->file = hl__descriptor_file((uint64_t)descriptor);
     timer->next = timerfds;
+    timer->link = &timerfds;
+    if (timer->next)
+        timer->next->link = &timer->next;
     timerfds = timer;
     return descriptor;
 }
