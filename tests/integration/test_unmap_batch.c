@@ -19,10 +19,17 @@ static void churn(hl_sandbox *sandbox, uint64_t count)
     assert_int_equal(fixture_call_u64(sandbox, "churn", ARGUMENTS(hl_value_u64(count))), 0);
 }
 
+/* That many take long in the bed. */
+static hl_sandbox *open_patient(const char *program)
+{
+    const hl_sandbox_options options = FIXTURE_OPTIONS(.timeout_ns = UINT64_C(200000000000));
+    return fixture_sandbox(program, &options);
+}
+
 static void unmapping_costs_few_exits(void **state)
 {
     (void)state;
-    hl_sandbox *sandbox = fixture_sandbox("plugin.musl", NULL);
+    hl_sandbox *sandbox = open_patient("plugin.musl");
     churn(sandbox, UNMAPPINGS_AT_ONCE + 200);
     hl_stats before = stats_of(sandbox);
     churn(sandbox, 10000);
@@ -36,7 +43,7 @@ static void snapshots_between_unmappings(void **state)
 {
     (void)state;
     hl_snapshot *snapshot;
-    hl_sandbox *copy, *sandbox = fixture_sandbox("plugin.glibc", NULL);
+    hl_sandbox *copy, *sandbox = open_patient("plugin.glibc");
     churn(sandbox, UNMAPPINGS_AT_ONCE + 205);
     assert_status(HL_OK, hl_sandbox_snapshot(sandbox, &snapshot, &fixture_error));
     for (uint64_t i = 0; i < 20; i++) {
