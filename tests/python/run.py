@@ -37,7 +37,7 @@ LEFT_OUT = {"test_bigmem", "test_tools", "test_gdb", "test_idle", "test_tkinter"
 
 
 def make_case(module, timeout):
-    return harness.Case(f"python.{module}", [PYTHON, "-u", "-m", "test", "-W", module], TREE, environment=ENVIRONMENT, memory="1G", timeout=timeout)
+    return harness.Case(f"python.{module}", [PYTHON, "-u", "-m", "test", "-W", module], TREE, environment=ENVIRONMENT, memory="2G", timeout=timeout)
 
 
 def verdict(outcome):
