@@ -134,7 +134,9 @@ static enum hl__step take_output(hl_sandbox *sandbox, int number, uint64_t addre
 {
     uint64_t room = output_room(sandbox, size);
     *result = give_out(sandbox, number, address, room, status, err);
-    if (*status || !hl__output_count(sandbox, size, status, err))
+    /* Of what was taken in part only that part counts: the guest comes again with the rest. */
+    uint64_t counted = *result == (int64_t)room ? size : *result > 0 ? (uint64_t)*result : 0;
+    if (*status || !hl__output_count(sandbox, counted, status, err))
         return HL__STEP_FAILED;
     return HL__STEP_CONTINUE;
 }
@@ -167,9 +169,11 @@ enum hl__step hl__output_take(hl_sandbox *sandbox, hl_status *status, hl_error *
     if ((stream != 1 && stream != 2) || size > sizeof output->bytes)
         return hl__guest_violation(status, err, "malformed output");
     /* A part may be taken before the rest fails. */
-    for (uint64_t done = 0; done < size && result >= 0 && step == HL__STEP_CONTINUE;
-         done += (uint64_t)result)
+    for (uint64_t done = 0; done < size; done += (uint64_t)result) {
         step = take_output(sandbox, (int)stream, address + done, size - done, &result, status, err);
+        if (step != HL__STEP_CONTINUE || result <= 0)
+            break;
+    }
     if (result < 0)
         output->stream = HL_ABI_OUTPUT_FAILED | (uint32_t)-result;
     return step;
