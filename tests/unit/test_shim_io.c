@@ -50,6 +50,11 @@ static int raised;                /* the last signal */
 static uint64_t call_mask;
 static struct hl__inode *path_inode; /* what all paths name */
 
+uint64_t hl__limit(uint32_t resource)
+{
+    return resource == RLIMIT_NOFILE ? HL__DESCRIPTORS_SOFT : RLIM_INFINITY;
+}
+
 void *hl__heap_new(size_t size)
 {
     assert_true(size <= HL__HEAP_SIZE_MAX);

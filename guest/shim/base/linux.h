@@ -152,6 +152,7 @@ enum {
     SIGNAL_COUNT = 64
 };
 enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
+enum { SIG_DFL = 0, SIG_IGN = 1 }; /* handlers that are none */
 #define SA_NOCLDWAIT 2ull
 #define SA_SIGINFO 4ull
 #define SA_RESTORER 0x04000000ull

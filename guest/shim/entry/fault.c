@@ -105,11 +105,11 @@ static enum hl__fault_result page_fault(const struct hl_abi_fault *fault, bool i
     enum hl__fault_result result =
         hl__memory_fault(fault->address, fault->error_code, fault->registers.rip);
 
-    if (result == HL__FAULT_NO_MEMORY && in_program)
+    if (result != HL__FAULT_NO_MEMORY)
+        return result;
+    if (in_program)
         hl__process_refuse(HL_ABI_REFUSAL_MEMORY, no_memory);
-    if (result == HL__FAULT_NO_MEMORY)
-        hl__host_refuse(HL_ABI_REFUSAL_MEMORY, no_memory);
-    return result;
+    hl__host_refuse(HL_ABI_REFUSAL_MEMORY, no_memory); /* a call's books may be open */
 }
 
 /* In the shim's own text only an access to the program's memory may fail. */

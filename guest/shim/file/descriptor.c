@@ -6,6 +6,7 @@
 #include "file/path.h"
 #include "io/epoll.h"
 #include "memory/heap.h"
+#include "program/limits.h"
 #include "thread/thread.h"
 
 #define CAPACITY_MIN 64u
@@ -66,7 +67,6 @@ struct hl__descriptors *hl__descriptors_new(void)
         return NULL;
     }
     descriptors->capacity = CAPACITY_MIN;
-    descriptors->limit = HL__DESCRIPTORS_SOFT;
     return descriptors;
 }
 
@@ -185,7 +185,7 @@ static int64_t table_reach(struct hl__descriptors *own, uint64_t descriptor)
     uint32_t capacity = own->capacity;
     struct hl__descriptor *items;
 
-    if (descriptor >= own->limit || descriptor >= HL__DESCRIPTORS_MAX)
+    if (descriptor >= hl__limit(RLIMIT_NOFILE) || descriptor >= HL__DESCRIPTORS_MAX)
         return -EMFILE;
     while (capacity <= descriptor)
         capacity *= 2;
@@ -262,7 +262,7 @@ static int64_t copy(uint64_t from, uint64_t lowest, bool close_on_exec)
 
     if (!file)
         return -EBADF;
-    if (lowest >= table()->limit)
+    if (lowest >= hl__limit(RLIMIT_NOFILE))
         return -EINVAL;
     hl__file_ref(file);
     return hl__descriptor_add(file, (uint32_t)lowest, close_on_exec);

@@ -86,7 +86,7 @@ struct hl__descriptor {
 
 struct hl__descriptors {
     struct hl__descriptor *items;
-    uint32_t capacity, lowest_free, limit; /* limit: RLIMIT_NOFILE */
+    uint32_t capacity, lowest_free;
 };
 
 struct hl__descriptors *hl__descriptors_new(void); /* empty; NULL: memory has run out */

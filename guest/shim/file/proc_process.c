@@ -210,7 +210,7 @@ static void put_signals(struct hl__output *output, const struct hl__thread *thre
     for (unsigned signal = 1; signal <= SIGNAL_COUNT; signal++) {
         uint64_t handler = signals->actions[signal].handler;
 
-        ignored |= handler == 1 ? HL__SIGNAL_BIT(signal) : 0;
+        ignored |= handler == SIG_IGN ? HL__SIGNAL_BIT(signal) : 0;
         caught |= handler > 1 ? HL__SIGNAL_BIT(signal) : 0;
     }
     put_mask(output, "SigPnd:\t", thread->signals.waiting.set);

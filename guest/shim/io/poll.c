@@ -4,6 +4,7 @@
 #include "entry/syscall.h"
 #include "io/epoll.h"
 #include "io/linux.h"
+#include "program/limits.h"
 #include "thread/thread.h"
 #include "time/clock.h"
 
@@ -94,7 +95,7 @@ static int64_t poll_all(uint64_t address, uint64_t count, uint64_t timeout_ns)
 {
     int64_t ready_count = 0;
 
-    if (count > hl__process()->descriptors->limit)
+    if (count > hl__limit(RLIMIT_NOFILE))
         return -EINVAL;
     for (uint64_t i = 0; i < count; i += BATCH) {
         int64_t ready = poll_batch(address + i * sizeof(struct linux_pollfd),

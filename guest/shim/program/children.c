@@ -1,11 +1,9 @@
 /* wait4 and waitid: how children ended. */
-#include "program/children.h"
 #include "entry/access.h"
 #include "entry/syscall.h"
 #include "thread/thread.h"
 #include "time/clock.h"
 
-#define NS_PER_SECOND 1000000000ull
 #define NS_PER_CLOCK_TICK 10000000ull
 
 enum {
@@ -80,8 +78,7 @@ struct linux_siginfo hl__child_info(const struct hl__process *child)
 
 static int64_t write_usage(const struct hl__process *child, uint64_t address)
 {
-    struct linux_rusage usage = {.user = {(int64_t)(cpu_ns(child) / NS_PER_SECOND),
-                                          (int64_t)(cpu_ns(child) % NS_PER_SECOND / 1000)}};
+    struct linux_rusage usage = {.user = hl__timeval(cpu_ns(child))};
 
     return address ? hl__user_write(address, &usage, sizeof usage) : 0;
 }

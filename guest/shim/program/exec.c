@@ -61,16 +61,6 @@ static void close_on_exec(void)
             hl__descriptor_close(i);
 }
 
-/* Handlers were the old program's; what it ignored stays ignored, what it blocked stays blocked. */
-static void reset_signals(void)
-{
-    struct linux_sigaction *actions = hl__process()->signals.actions;
-
-    for (int i = 1; i <= SIGNAL_COUNT; i++)
-        actions[i] = (struct linux_sigaction){.handler = actions[i].handler == 1 ? 1 : 0};
-    hl__thread->signals.stack = (struct linux_stack){.flags = SS_DISABLE};
-}
-
 static void reset_thread(void)
 {
     const char *name = next.path;
@@ -83,6 +73,7 @@ static void reset_thread(void)
     while (name[size] && size + 1 < sizeof hl__thread->name)
         size++;
     memcpy(hl__thread->name, name, size);
+    hl__thread->signals.stack = (struct linux_stack){.flags = SS_DISABLE};
     hl__wrfsbase(0);
     hl__wrgsbase(0);
     hl__vector_state_load(hl__clean_vector_state);
@@ -144,7 +135,7 @@ static int64_t execute(int64_t failure, uint64_t arguments, uint64_t environment
         hl__process()->executed = true;
         hl__intervals_delete(hl__process());
         close_on_exec();
-        reset_signals();
+        hl__signals_reset(hl__process());
         hl__program_load(&next, &hl__hot.syscall);
         reset_thread();
     }

@@ -39,28 +39,26 @@ static int64_t limit_set(struct hl__process *process, uint32_t resource,
     if (resource == RLIMIT_NOFILE && wanted->hard > HL__DESCRIPTORS_MAX)
         return -EPERM;
     *limit = *wanted;
-    if (resource == RLIMIT_NOFILE && process->descriptors)
-        process->descriptors->limit = (uint32_t)wanted->soft;
     return 0;
 }
 
-/* `new` and `old` are addresses of the program, or 0. */
-static int64_t limit_serve(struct hl__process *process, uint64_t resource, uint64_t new,
-                           uint64_t old)
+/* The addresses, of a limit to set and of one to tell, are the program's, or 0. */
+static int64_t limit_serve(struct hl__process *process, uint64_t resource, uint64_t from,
+                           uint64_t to)
 {
     struct linux_rlimit wanted, before;
     int64_t failure = 0;
 
-    if (new &&hl__user_read(&wanted, new, sizeof wanted) < 0)
+    if (from && hl__user_read(&wanted, from, sizeof wanted) < 0)
         return -EFAULT;
     if (!process)
         return -ESRCH;
     if ((uint32_t)resource >= RLIMIT_COUNT)
         return -EINVAL;
     before = process->limits[(uint32_t)resource];
-    if (new)
+    if (from)
         failure = limit_set(process, (uint32_t)resource, &wanted);
-    if (!failure && old && hl__user_write(old, &before, sizeof before) < 0)
+    if (!failure && to && hl__user_write(to, &before, sizeof before) < 0)
         return -EFAULT;
     return failure;
 }

@@ -71,6 +71,8 @@ _Noreturn void hl__process_exit(int code, int signal, const struct hl_abi_fault 
  * the shim's books are in order. */
 _Noreturn void hl__process_refuse(enum hl_abi_refusal refusal, const char *text);
 
+/* children.c: what its parent is told when it has ended. */
+struct linux_siginfo hl__child_info(const struct hl__process *child);
 /* Its CPU time, in ns. */
 uint64_t hl__process_cpu_ns(const struct hl__process *process);
 

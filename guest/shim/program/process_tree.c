@@ -4,7 +4,6 @@
 #include "host/host.h"
 #include "memory/heap.h"
 #include "memory/memory.h"
-#include "program/children.h"
 #include "program/process.h"
 #include "thread/thread.h"
 
@@ -132,14 +131,13 @@ static void leave_children(const struct hl__process *parent)
 /* A parent that ignores the ends of its children need not wait for them. */
 static bool is_unmissed(const struct hl__process *process)
 {
-    enum { IGNORE = 1 };
     const struct linux_sigaction *action;
 
     if (!process->parent)
         return true;
     action = &process->parent->signals.actions[SIGCHLD];
     return process->exit_signal == SIGCHLD &&
-           (action->handler == IGNORE || action->flags & SA_NOCLDWAIT);
+           (action->handler == SIG_IGN || action->flags & SA_NOCLDWAIT);
 }
 
 /* The parent learns of it, and may ask for the status. One that nobody misses goes with its last

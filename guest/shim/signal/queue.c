@@ -4,8 +4,6 @@
 #include "memory/heap.h"
 #include "thread/thread.h"
 
-#define ACTION_DEFAULT 0u
-#define ACTION_IGNORE 1u
 #define FIRST_REAL_TIME 32
 #define IGNORED_BY_DEFAULT                                                                         \
     (HL__SIGNAL_BIT(SIGCHLD) | HL__SIGNAL_BIT(SIGCONT) | HL__SIGNAL_BIT(SIGURG) |                  \
@@ -18,8 +16,8 @@ bool hl__signal_ignored(const struct hl__process *process, int signal)
 {
     uint64_t handler = process->signals.actions[signal].handler;
 
-    return handler == ACTION_IGNORE ||
-           (handler == ACTION_DEFAULT && HL__SIGNAL_BIT(signal) & IGNORED_BY_DEFAULT);
+    return handler == SIG_IGN ||
+           (handler == SIG_DFL && HL__SIGNAL_BIT(signal) & IGNORED_BY_DEFAULT);
 }
 
 static int64_t queue_add(struct hl__signal_queue *queue, const struct linux_siginfo *info)

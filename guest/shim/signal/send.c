@@ -81,8 +81,6 @@ HL__SYSCALL(tgkill)
 {
     struct linux_siginfo info = info_of(arg[2], SI_TKILL);
 
-    if ((int32_t)arg[0] <= 0)
-        return -EINVAL;
     return send_to_thread_of((int32_t)arg[0], (int32_t)arg[1], arg[2], &info);
 }
 

@@ -6,8 +6,6 @@
 #include "thread/thread.h"
 #include "time/clock.h"
 
-#define ACTION_DEFAULT 0u
-
 void hl__signal_raise(int signal, int code)
 {
     struct linux_siginfo info = {.signal = signal, .code = code, .sender = {hl__process()->id, 0}};
@@ -24,7 +22,7 @@ static void enter_handler(struct linux_sigaction *action, int signal)
     if (!(action->flags & SA_NODEFER))
         signals->mask |= HL__SIGNAL_BIT(signal);
     if (action->flags & SA_RESETHAND)
-        action->handler = ACTION_DEFAULT;
+        action->handler = SIG_DFL;
 }
 
 /* No room for a frame: a signal stack of SIGSEGV's handler may have some. */
@@ -40,7 +38,7 @@ static void deliver(struct hl_abi_registers *registers, const struct linux_sigin
 {
     struct linux_sigaction *action = &hl__process()->signals.actions[info->signal];
 
-    if (action->handler == ACTION_DEFAULT)
+    if (action->handler == SIG_DFL)
         hl__process_exit(0, info->signal, fault);
     if (!hl__frame_push(registers, action, info, fault)) {
         frame_failed(info->signal, fault);
@@ -92,6 +90,15 @@ void hl__signal_force(int signal, struct hl_abi_fault *fault)
     const struct linux_siginfo info = {.signal = signal, .code = SI_KERNEL};
 
     hl__signal_fault(fault, &info);
+}
+
+void hl__signals_reset(struct hl__process *process)
+{
+    struct linux_sigaction *actions = process->signals.actions;
+
+    for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
+        if (actions[signal].handler != SIG_IGN)
+            actions[signal] = (struct linux_sigaction){.handler = SIG_DFL};
 }
 
 void hl__signal_mask_for_call(uint64_t mask)

@@ -73,6 +73,8 @@ void hl__signal_forget(struct hl__signal_queue *queue, uint64_t set);
 void hl__signals_drop(struct hl__signal_queue *queue);
 /* Whether a signal does nothing, be it by its action or by default. */
 bool hl__signal_ignored(const struct hl__process *process, int signal);
+/* Handlers go; what is ignored stays ignored: execve, and CLONE_CLEAR_SIGHAND. */
+void hl__signals_reset(struct hl__process *process);
 /* For ppoll, pselect, epoll_pwait, sigsuspend: the mask holds until the call ends, and a handler that
  * ends the wait returns to the old one. At each try of the call. */
 void hl__signal_mask_for_call(uint64_t mask);

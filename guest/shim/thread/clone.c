@@ -45,16 +45,6 @@ static void thread_start(const struct clone_request *request, struct hl__thread 
     hl__thread_ready(thread);
 }
 
-static void clear_handlers(struct hl__process *process)
-{
-    enum { IGNORE = 1 };
-    struct linux_sigaction *actions = process->signals.actions;
-
-    for (int signal = 1; signal <= SIGNAL_COUNT; signal++)
-        if (actions[signal].handler != IGNORE)
-            actions[signal] = (struct linux_sigaction){0};
-}
-
 /* Until the child of a vfork leaves the memory of its parent: neither signals nor time end that. */
 static int64_t wait_for_child(void)
 {
@@ -81,7 +71,7 @@ static int64_t process_start(const struct clone_request *request)
     thread->signals.stack = hl__thread->signals.stack;
     child->exit_signal = (int32_t)request->exit_signal;
     if (request->flags & CLONE_CLEAR_SIGHAND)
-        clear_handlers(child);
+        hl__signals_reset(child);
     thread_start(request, thread);
     if (!(request->flags & CLONE_VFORK))
         return id;

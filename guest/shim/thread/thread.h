@@ -91,7 +91,7 @@ void hl__schedule_forget(struct hl__thread *thread);
 void hl__thread_exit(int code);
 /* Those who share its memory learn that it leaves that: at its end, and when it executes a program. */
 void hl__thread_leave_memory(void);
-/* The current thread's own part of that: it does not run any more. */
+/* The last step of the current thread's end: it does not run any more. */
 void hl__thread_end(void);
 /* The monotonic clock was set, by a restore: everything that refers to it moves along. */
 void hl__threads_move_clock(int64_t by_ns);

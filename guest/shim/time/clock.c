@@ -105,6 +105,12 @@ struct linux_timespec hl__timespec(uint64_t ns)
     return (struct linux_timespec){(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND)};
 }
 
+struct linux_timeval hl__timeval(uint64_t ns)
+{
+    return (struct linux_timeval){(int64_t)(ns / NS_PER_SECOND),
+                                  (int64_t)(ns % NS_PER_SECOND / 1000)};
+}
+
 int64_t hl__timeout_read(uint64_t address, uint64_t *ns)
 {
     struct linux_timespec time;
@@ -141,9 +147,7 @@ HL__SYSCALL(clock_getres)
 
 HL__SYSCALL(gettimeofday)
 {
-    uint64_t ns = hl__clock_realtime_ns();
-    struct linux_timeval time = {(int64_t)(ns / NS_PER_SECOND),
-                                 (int64_t)(ns % NS_PER_SECOND / 1000)};
+    struct linux_timeval time = hl__timeval(hl__clock_realtime_ns());
 
     if (arg[0] && hl__user_write(arg[0], &time, sizeof time) < 0)
         return -EFAULT;
@@ -184,8 +188,7 @@ HL__SYSCALL(getrusage)
         hl__space(&total, &left); /* what is in use now: nobody counts the most there was */
         usage.counts[0] = (int64_t)((total - left) * (HL_ABI_PAGE_SIZE / 1024));
     }
-    usage.user =
-        (struct linux_timeval){(int64_t)(ns / NS_PER_SECOND), (int64_t)(ns % NS_PER_SECOND / 1000)};
+    usage.user = hl__timeval(ns);
     return hl__user_write(arg[1], &usage, sizeof usage);
 }
 

@@ -15,6 +15,7 @@ bool hl__clock_read(uint64_t id, uint64_t *ns);
 /* False for a malformed time. Saturates. */
 bool hl__timespec_ns(const struct linux_timespec *time, uint64_t *ns);
 struct linux_timespec hl__timespec(uint64_t ns);
+struct linux_timeval hl__timeval(uint64_t ns); /* rounded down */
 /* Reads the program's timeout; address 0: *ns stays as it is. 0, -EFAULT or -EINVAL. */
 int64_t hl__timeout_read(uint64_t address, uint64_t *ns);
 

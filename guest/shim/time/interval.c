@@ -125,10 +125,7 @@ static bool timeval_ns(const struct linux_timeval *time, uint64_t *ns)
 
 static struct linux_timeval timeval_of(uint64_t ns)
 {
-    uint64_t microseconds = (ns + 999) / 1000; /* never 0 for a timer that is armed */
-
-    return (struct linux_timeval){(int64_t)(microseconds / 1000000),
-                                  (int64_t)(microseconds % 1000000)};
+    return hl__timeval(ns + 999); /* never 0 for a timer that is armed */
 }
 
 static int64_t classic_write(const struct hl__interval *interval, uint64_t address)
