@@ -222,10 +222,35 @@ HL_API HL_MUST_CHECK hl_status hl_sandbox_from_snapshot(const hl_snapshot *snaps
                                                         hl_sandbox **sandbox, hl_error *err);
 
 /**
+ * @brief Makes VMs ahead for the next sandboxes of a snapshot, until `count` are ready, so that
+ * hl_sandbox_from_snapshot() and the first call after it need not wait for that.
+ * @param options As for hl_sandbox_from_snapshot(): a VM only suits sandboxes with the same `memory_size` and
+ *                `request_size_max`.
+ * @param count   At most HL_PREWARM_MAX. 0 gives back all that are ready.
+ *
+ * In a new VM each page that the program touches first costs a fault in the hypervisor, which for a large program
+ * such as a language runtime takes longer than all else. Here the pages are touched without running the program: those
+ * that calls of earlier sandboxes of the snapshot touched, so let one make a typical call first. Each VM takes what an
+ * idle sandbox takes. From then on hl_sandbox_free() too leaves up to `count` VMs to the snapshot, if that is more than
+ * it does by itself.
+ *
+ * VMs that were taken are not replaced by themselves: call this again, from a thread that has time.
+ *
+ * @return As hl_sandbox_from_snapshot(); HL_INVALID_ARGUMENT also for a larger `count`. Those made before an error
+ * are ready. Any thread, also while others make sandboxes from the snapshot.
+ */
+HL_API HL_MUST_CHECK hl_status hl_snapshot_prewarm(const hl_snapshot *snapshot, const hl_sandbox_options *options,
+                                                   size_t count, hl_error *err);
+
+/** Most VMs that a snapshot has ready. */
+#define HL_PREWARM_MAX 256
+
+/**
  * @brief Gives up a snapshot. Sandboxes made from it keep what they need. NULL is fine. Any thread.
  *
- * With it go the VMs that it kept: when a sandbox is freed whose last snapshot this is, up to four VMs stay for the
- * snapshot's next sandboxes, which saves their making. Each takes what an idle sandbox takes.
+ * With it go the VMs that it has ready: when a sandbox is freed whose last snapshot this is, up to four VMs stay for
+ * the snapshot's next sandboxes, which saves their making; see also hl_snapshot_prewarm(). Each takes what an idle
+ * sandbox takes.
  */
 HL_API void hl_snapshot_free(hl_snapshot *snapshot);
 

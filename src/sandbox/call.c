@@ -1,5 +1,6 @@
 /* A call into the guest: checked, encoded, run, and its reply decoded. */
 #include "sandbox/sandbox.h"
+#include "snapshot/snapshot.h"
 #include "util/error.h"
 #include <stdlib.h>
 
@@ -238,6 +239,8 @@ hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_va
         return status;
     }
     status = call_guest(sandbox, reply, err);
+    if (sandbox->learning)
+        hl__snapshot_learn(sandbox);
     hl__sandbox_release(sandbox,
                         hl_status_poisons(status) ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
     return status;

@@ -77,6 +77,7 @@ struct hl_sandbox {
     hl_snapshot *baseline;
     uint64_t *dirty; /* bitmap for collecting, as long as there is a baseline */
     uint32_t restores_since_rearm;
+    bool learning; /* its first call tells the baseline what calls touch */
     hl_stats stats;
 };
 

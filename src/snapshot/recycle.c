@@ -44,7 +44,8 @@ bool hl__husk_keep(hl_sandbox *sandbox)
     *husk = (struct hl__husk){sandbox->vm, sandbox->space, sandbox->dirty,
                               sandbox->restores_since_rearm};
     husk->space->control = NULL; /* it goes with its sandbox */
-    for (size_t i = 0; i < HL__HUSKS_MAX; i++) {
+    size_t places = atomic_load(&sandbox->baseline->husks_max);
+    for (size_t i = 0; i < places; i++) {
         struct hl__husk *none = NULL;
         if (atomic_compare_exchange_strong(&sandbox->baseline->husks[i], &none, husk))
             return true;
@@ -63,7 +64,7 @@ static bool fits(const struct hl__husk *husk, const hl__vm_config *config)
 bool hl__husk_take(hl_snapshot *snapshot, const hl__vm_config *config, hl_sandbox *sandbox)
 {
     struct hl__husk *husk = NULL;
-    for (size_t i = 0; i < HL__HUSKS_MAX && !husk; i++)
+    for (size_t i = 0; i < HL_PREWARM_MAX && !husk; i++)
         if (atomic_load_explicit(&snapshot->husks[i], memory_order_relaxed))
             husk = atomic_exchange(&snapshot->husks[i], NULL);
     if (!husk)
@@ -83,8 +84,16 @@ bool hl__husk_take(hl_snapshot *snapshot, const hl__vm_config *config, hl_sandbo
     return true;
 }
 
+size_t hl__husks_count(const hl_snapshot *snapshot)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < HL_PREWARM_MAX; i++)
+        count += atomic_load_explicit(&snapshot->husks[i], memory_order_relaxed) != NULL;
+    return count;
+}
+
 void hl__husks_free(hl_snapshot *snapshot)
 {
-    for (size_t i = 0; i < HL__HUSKS_MAX; i++)
+    for (size_t i = 0; i < HL_PREWARM_MAX; i++)
         husk_free(atomic_exchange(&snapshot->husks[i], NULL));
 }

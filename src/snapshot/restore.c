@@ -72,14 +72,6 @@ static uint64_t *own_dirty(const hl_sandbox *sandbox)
     return sandbox->dirty + sandbox->space->index * sandbox->space->ram_size / HL__PAGE / 64;
 }
 
-/* Tells later sandboxes of the snapshot which pages a modest call writes. */
-static void note_hot(const hl_snapshot *snapshot, const uint64_t *dirty, size_t words)
-{
-    for (size_t word = 0; word < words; word++)
-        if (dirty[word])
-            atomic_fetch_or_explicit(&snapshot->hot[word], dirty[word], memory_order_relaxed);
-}
-
 static hl_status restore_dirty(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     hl__space *space = sandbox->space;
@@ -93,8 +85,7 @@ static hl_status restore_dirty(hl_sandbox *sandbox, const hl_snapshot *snapshot,
     for (size_t word = 0; word < words; word++)
         dirty[word] |= space->host_dirty[word];
     count = restore_pages(sandbox, snapshot, dirty);
-    if (count <= PRETOUCH_PAGES_MAX)
-        note_hot(snapshot, dirty, words);
+    hl__snapshot_learn_dirty(snapshot, dirty, count);
     sandbox->stats.pages_restored += count;
     return sandbox->vm->config.members_max == 1 ? rearm(sandbox, count, all_words, err) : HL_OK;
 }
@@ -270,11 +261,24 @@ static hl_status recycled(const hl_snapshot *snapshot, const hl_sandbox_options 
     return HL_OK;
 }
 
+hl_status hl__sandbox_from_snapshot_fresh(const hl_snapshot *snapshot,
+                                          const hl_sandbox_options *options, hl_sandbox **sandbox,
+                                          hl_error *err)
+{
+    hl__vm *vm;
+    hl_status status = hl__sandbox_vm_new(snapshot->program, options, &snapshot->file, &vm, err);
+    if (status)
+        return status;
+    if (!(status = hl__sandbox_from_snapshot_in(vm, snapshot, options, sandbox, err)))
+        (*sandbox)->learning = true;
+    hl__vm_unref(vm);
+    return status;
+}
+
 hl_status hl_sandbox_from_snapshot(const hl_snapshot *snapshot, const hl_sandbox_options *options,
                                    hl_sandbox **sandbox, hl_error *err)
 {
     hl_sandbox_options resolved;
-    hl__vm *vm;
     hl_status status;
     if (!snapshot || !sandbox)
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_from_snapshot",
@@ -289,9 +293,5 @@ hl_status hl_sandbox_from_snapshot(const hl_snapshot *snapshot, const hl_sandbox
         *sandbox = made;
         return HL_OK;
     }
-    if ((status = hl__sandbox_vm_new(snapshot->program, &resolved, &snapshot->file, &vm, err)))
-        return status;
-    status = hl__sandbox_from_snapshot_in(vm, snapshot, &resolved, sandbox, err);
-    hl__vm_unref(vm);
-    return status;
+    return hl__sandbox_from_snapshot_fresh(snapshot, &resolved, sandbox, err);
 }

@@ -70,7 +70,6 @@ static hl_status make_file(hl_snapshot *snapshot, const hl__space *space, hl_err
         hl__os_file_new("hyperlight-snapshot", space->ram_size, &snapshot->file, err);
     if (status)
         return status;
-    snapshot->memory_size = space->ram_size;
     if ((status = copy_memory(snapshot, space, err)) ||
         (status = hl__os_file_seal(snapshot->file, err)))
         return status;
@@ -85,19 +84,20 @@ static hl_status fill(hl_snapshot *snapshot, const hl_sandbox *sandbox, hl_error
     hl_status status = hl__context_get(sandbox->context, &snapshot->context, err);
     if (status)
         return status;
+    snapshot->memory_size = space->ram_size;
     snapshot->program = sandbox->vm->program;
     hl__program_ref(snapshot->program);
     snapshot->guest = sandbox->guest;
     hl__exports_ref(snapshot->guest.exports);
     snapshot->pages = calloc(words, sizeof *snapshot->pages);
     snapshot->touched = calloc(words, sizeof *snapshot->touched);
-    snapshot->hot = calloc(words, sizeof *snapshot->hot);
-    if (!snapshot->pages || !snapshot->touched || !snapshot->hot)
+    if (!snapshot->pages || !snapshot->touched)
         return hl__error_set(err, HL_OUT_OF_MEMORY, "hl_sandbox_snapshot",
                              "no memory for the bitmaps of a snapshot");
     memcpy(snapshot->touched, space->touched, words * sizeof *snapshot->touched);
     if ((status = copy_options(snapshot, sandbox, err)) ||
-        (status = copy_tables(snapshot, space, err)))
+        (status = copy_tables(snapshot, space, err)) ||
+        (status = hl__snapshot_hints_new(snapshot, err)))
         return status;
     return make_file(snapshot, space, err);
 }
@@ -114,8 +114,8 @@ static void snapshot_destroy(hl_snapshot *snapshot)
     free(snapshot->stdin_data);
     free(snapshot->pages);
     free(snapshot->touched);
-    free((void *)snapshot->hot);
     free(snapshot->tables);
+    hl__snapshot_hints_free(snapshot);
     free(snapshot);
 }
 
@@ -153,6 +153,7 @@ hl_status hl_sandbox_snapshot(hl_sandbox *sandbox, hl_snapshot **out, hl_error *
                              "no memory for a snapshot");
     }
     atomic_init(&snapshot->references, 1);
+    atomic_init(&snapshot->husks_max, HL__HUSKS_DEFAULT);
     snapshot->file.descriptor = -1;
     hl__space_transfer_drop(sandbox->space);
     if ((status = fill(snapshot, sandbox, err)) || (status = make_baseline(sandbox, snapshot, err)))

@@ -70,10 +70,12 @@ struct keep_check {
 };
 
 /* Read-only memory stays read-only: the guest binary is shared with other sandboxes. */
-static void check_kept(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+static void check_kept(hl__space *space, uint32_t table, uint64_t *entry, uint64_t address,
+                       void *user)
 {
     struct keep_check *check = user;
     (void)table;
+    (void)address;
     if (check->write && !hl__space_owns_ram(space, *entry & HL__PTE_ADDRESS))
         check->refused = true;
 }
@@ -171,16 +173,20 @@ static int prepare(hl__space *space, const struct hl_abi_edit *edits, size_t cou
     return fits(space, edits, count);
 }
 
-static void remove_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+static void remove_page(hl__space *space, uint32_t table, uint64_t *entry, uint64_t address,
+                        void *user)
 {
+    (void)address;
     (void)user;
     hl__tables_set(space, table, entry, 0);
     space->edit_count++;
 }
 
-static void keep_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+static void keep_page(hl__space *space, uint32_t table, uint64_t *entry, uint64_t address,
+                      void *user)
 {
     const uint64_t *flags = user;
+    (void)address;
     hl__tables_set(space, table, entry, (*entry & HL__PTE_ADDRESS) | *flags);
     space->edit_count++;
 }

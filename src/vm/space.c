@@ -270,8 +270,10 @@ const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space)
     return (const struct hl_abi_mailbox *)(space->ram + mailbox_offset(space));
 }
 
-static void unmap_page(hl__space *space, uint32_t table, uint64_t *entry, void *user)
+static void unmap_page(hl__space *space, uint32_t table, uint64_t *entry, uint64_t address,
+                       void *user)
 {
+    (void)address;
     (void)user;
     hl__tables_set(space, table, entry, 0);
 }

@@ -105,8 +105,11 @@ uint32_t hl__space_stale_take(hl__space *space, uint32_t *tables, uint32_t max);
 /* Nothing ran in the space yet, so nothing that was derived from its tables can be stale. */
 void hl__space_forget_changes(hl__space *space);
 
-/* Tables as of a moment, for snapshots: `table_count` pages with relocatable entries. */
+/* Tables as of a moment, for snapshots: `table_count` pages with relocatable entries, no leaf of them accessed. */
 void hl__space_tables_save(const hl__space *space, void *out);
+/* Sets the bits, HL__TABLE_WORDS for each of `count` tables, of leaves that the guest accessed since they were
+ * loaded. Returns their number. */
+uint64_t hl__space_tables_accessed(const hl__space *space, uint64_t *bitmap, uint32_t count);
 /* Sets all tables to a saved state of this or another space, or only those in `edited` (a bitmap
  * over this space's tables). */
 void hl__space_tables_load(hl__space *space, const void *saved, uint32_t saved_count,

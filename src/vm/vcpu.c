@@ -181,6 +181,8 @@ static void entry_state(const hl__vm *vm, enum hl__entry entry, struct hl__cpu_s
         state->general.rip = vm->shim->start;
     else if (entry == HL__ENTRY_WAKE)
         state->general.rip = vm->shim->wake;
+    else if (entry == HL__ENTRY_TOUCH)
+        state->general.rip = vm->shim->touch;
 }
 
 /* The guest may read where the last system call was made from: not that of who ran here before. */

@@ -46,7 +46,8 @@ enum hl__entry {
     HL__ENTRY_START = 1,    /* at the shim's start */
     /* at the shim's wake-up code: after a restore, or when another member ran meanwhile */
     HL__ENTRY_WAKE = 2,
-    HL__ENTRY_STATE = 3 /* with the registers in hl__vcpu::resume */
+    HL__ENTRY_STATE = 3, /* with the registers in hl__vcpu::resume */
+    HL__ENTRY_TOUCH = 4  /* at the shim's touch, see struct hl_abi_shim_image */
 };
 
 typedef struct hl__vcpu {

@@ -3,6 +3,8 @@
  * test-labels: bed
  */
 #include "fixture.h"
+#include "snapshot/snapshot.h"
+#include "vm/x86_64/tables.h"
 
 static hl_snapshot *take(hl_sandbox *sandbox)
 {
@@ -122,6 +124,112 @@ static void a_vm_that_is_used_again_remembers_nothing(void **state)
     hl_snapshot_free(snapshot);
 }
 
+static hl_sandbox *made_of(const hl_snapshot *snapshot)
+{
+    hl_sandbox *sandbox;
+    assert_status(HL_OK, hl_sandbox_from_snapshot(snapshot, NULL, &sandbox, &fixture_error));
+    return sandbox;
+}
+
+static void prewarm(const hl_snapshot *snapshot, size_t count)
+{
+    assert_status(HL_OK, hl_snapshot_prewarm(snapshot, NULL, count, &fixture_error));
+}
+
+/* Making a VM takes more calls of the driver than taking back one that is there. */
+static bool had_a_vm_ready(const hl_sandbox *sandbox)
+{
+    hl_stats stats = {.size = sizeof stats};
+    assert_status(HL_OK, hl_sandbox_stats(sandbox, &stats, &fixture_error));
+    assert_int_equal(stats.calls, 0);
+    assert_int_equal(stats.entries, 0);
+    return stats.driver_calls < 5;
+}
+
+static void count_to(hl_sandbox *sandbox, uint64_t expected)
+{
+    assert_int_equal(fixture_call_u64(sandbox, "count_up", NO_ARGUMENTS), expected);
+}
+
+/* As many sandboxes as VMs were made ahead find one, whatever was known of their calls by then. */
+static void vms_that_were_made_ahead_serve_new_sandboxes(void **state)
+{
+    enum { AHEAD = 6 };
+    (void)state;
+    hl_sandbox *first = fixture_sandbox("plugin.musl", NULL), *sandboxes[AHEAD + 1];
+    count_to(first, 1);
+    hl_snapshot *snapshot = take(first);
+    for (int round = 0; round < 3; round++) {
+        prewarm(snapshot, AHEAD);
+        prewarm(snapshot, AHEAD - 1); /* they are there */
+        for (size_t i = 0; i <= AHEAD; i++) {
+            sandboxes[i] = made_of(snapshot);
+            assert_int_equal(had_a_vm_ready(sandboxes[i]), i < AHEAD);
+            count_to(sandboxes[i], 2); /* also teaches the snapshot */
+            count_to(sandboxes[i], 3);
+        }
+        for (size_t i = 0; i <= AHEAD; i++)
+            hl_sandbox_free(sandboxes[i]);
+        prewarm(snapshot, 0);
+    }
+    hl_sandbox_free(first);
+    hl_snapshot_free(snapshot);
+}
+
+/* What calls were seen to touch is in the new VM before the first call, so that it meets fewer faults. */
+static void a_vm_that_was_made_ahead_has_what_calls_touch(void **state)
+{
+    (void)state;
+    hl_sandbox *first = fixture_sandbox("plugin.musl", NULL);
+    hl_snapshot *snapshot = take(first);
+    hl_sandbox *teacher = made_of(snapshot);
+    count_to(teacher, 1);
+    uint64_t hot = 0, accessed = 0;
+    for (size_t word = 0; word < snapshot->memory_size / HL__PAGE / 64; word++)
+        hot += (unsigned)__builtin_popcountll(snapshot->hot[word]);
+    for (size_t word = 0; word < snapshot->table_count * (size_t)HL__TABLE_WORDS; word++)
+        accessed += (unsigned)__builtin_popcountll(snapshot->accessed[word]);
+    assert_in_range(hot, 1, 64);
+    assert_in_range(accessed, hot, 256);
+
+    prewarm(snapshot, 1);
+    hl_sandbox *ready = made_of(snapshot);
+    assert_true(had_a_vm_ready(ready));
+    for (size_t i = 0; i < snapshot->table_count * (size_t)HL__TABLE_ENTRIES; i++)
+        if (hl__bitmap_get((const uint64_t *)snapshot->accessed, i))
+            assert_true(hl__table_entries(ready->space, 0)[i] & HL__PTE_ACCESSED);
+    count_to(ready, 1);
+    hl_sandbox_free(teacher);
+    hl_sandbox_free(ready);
+    hl_sandbox_free(first);
+    hl_snapshot_free(snapshot);
+}
+
+static void vms_made_ahead_suit_the_options_they_were_made_for(void **state)
+{
+    (void)state;
+    hl_sandbox *first = fixture_sandbox("plugin.musl", NULL), *sandbox;
+    hl_snapshot *snapshot = take(first);
+    hl_sandbox_options options = {.size = sizeof options, .request_size_max = 8 << 20};
+    assert_status(HL_OK, hl_snapshot_prewarm(snapshot, &options, 1, &fixture_error));
+    assert_status(HL_OK, hl_sandbox_from_snapshot(snapshot, &options, &sandbox, &fixture_error));
+    assert_true(had_a_vm_ready(sandbox));
+    hl_sandbox_free(sandbox);
+    prewarm(snapshot, 0);
+
+    assert_status(HL_INVALID_ARGUMENT, hl_snapshot_prewarm(NULL, NULL, 1, &fixture_error));
+    assert_status(HL_INVALID_ARGUMENT,
+                  hl_snapshot_prewarm(snapshot, NULL, HL_PREWARM_MAX + 1, &fixture_error));
+    options.memory_size = 1 << 30;
+    assert_status(HL_INCOMPATIBLE_SNAPSHOT,
+                  hl_snapshot_prewarm(snapshot, &options, 1, &fixture_error));
+    sandbox = made_of(snapshot);
+    assert_false(had_a_vm_ready(sandbox));
+    hl_sandbox_free(sandbox);
+    hl_sandbox_free(first);
+    hl_snapshot_free(snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +238,9 @@ int main(void)
         cmocka_unit_test(control_registers_of_the_program_come_back),
         cmocka_unit_test(hooks_run_once_per_restore),
         cmocka_unit_test(a_vm_that_is_used_again_remembers_nothing),
+        cmocka_unit_test(vms_that_were_made_ahead_serve_new_sandboxes),
+        cmocka_unit_test(a_vm_that_was_made_ahead_has_what_calls_touch),
+        cmocka_unit_test(vms_made_ahead_suit_the_options_they_were_made_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

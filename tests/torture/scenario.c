@@ -156,6 +156,11 @@ static hl_status call_copy(struct scenario *s)
     return status;
 }
 
+static hl_status prewarm(struct scenario *s)
+{
+    return hl_snapshot_prewarm(s->snapshot, NULL, 2, &s->error);
+}
+
 static hl_status take_later_snapshot(struct scenario *s)
 {
     return hl_sandbox_snapshot(s->copy, &s->later, &s->error);
@@ -191,6 +196,7 @@ static const struct {
     {"count_up", count_up},
     {"make_copy", make_copy},
     {"call_copy", call_copy},
+    {"prewarm", prewarm},
     {"take_later_snapshot", take_later_snapshot},
     {"edit", edit},
     {"restore_far", restore_far},

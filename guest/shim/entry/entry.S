@@ -27,7 +27,8 @@
     .quad hl__syscall_direct
     .quad hl__syscall_stub
     .quad shim_guard_offset
-    .quad 0, 0, 0, 0, 0
+    .quad hl__touch
+    .quad 0, 0, 0, 0
 
 /* HL_ABI_SYSCALL_JUMP, right behind the head: a rewritten system call. r11 is the address to return to;
  * rcx is free. The flags are not the program's to keep. */
@@ -234,6 +235,27 @@ hl__wakeup:
     movabs $HL_ABI_MAILBOX_ADDRESS, %rax
     mov MAILBOX_RESULT(%rax), %rax
     ret
+
+/* In a new VM, before the program goes on: the host wants pages of it mapped by the hypervisor. */
+    .globl hl__touch
+hl__touch:
+    movabs $HL_ABI_MAILBOX_ADDRESS, %rbx
+    mov MAILBOX_ARG0(%rbx), %rcx
+    lea MAILBOX_INLINE_MESSAGE(%rbx), %rsi
+1:  sub $1, %rcx
+    jb 3f
+    mov (%rsi), %rdi
+    add $8, %rsi
+    btr $0, %rdi
+    jc 2f
+    mov (%rdi), %al
+    jmp 1b
+2:  lock orb $0, (%rdi)
+    jmp 1b
+3:  mov $OP_REST, %eax
+    mov $HL_ABI_CALL_PORT, %edx
+    out %eax, %dx
+    ud2
 
 /* An XSAVE area with every component in its initial state: control words, and an empty header. */
     .section .rodata

@@ -51,6 +51,7 @@
 #define MAILBOX_ARG3 24
 #define MAILBOX_ARG4 32
 #define MAILBOX_RESULT 48
+#define MAILBOX_INLINE_MESSAGE 256
 
 /* struct hl_abi_fault */
 #define FAULT_REGISTERS 16
@@ -107,6 +108,7 @@ HL_ABI_ASSERT(offsetof(struct hl__hot, tick_period_ns) == HOT_TICK_PERIOD);
 HL_ABI_ASSERT(sizeof(struct hl__hot) <= 512);
 HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, call.arg) == MAILBOX_ARG0);
 HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, call.result) == MAILBOX_RESULT);
+HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, inline_message) == MAILBOX_INLINE_MESSAGE);
 HL_ABI_ASSERT(offsetof(struct hl_abi_fault, registers) == FAULT_REGISTERS);
 HL_ABI_ASSERT(offsetof(struct hl_abi_mailbox, fault.registers.rip) == MAILBOX_FAULT_RIP);
 

@@ -48,8 +48,9 @@
  * The shim is a flat image. Its first bytes are struct hl_abi_shim_image; text and constants are
  * mapped at HL_ABI_SHIM_ADDRESS, and `data_size` bytes from `data_offset` on are copied to
  * HL_ABI_SHIM_DATA_ADDRESS, followed by zeroes up to `data_memory_size`. Entries are addresses. The
- * host enters `start` once; `wake` after a restore; `fault` to reflect an exception. Each sets its
- * own stack; the host gives zeroed registers, in 64-bit user mode.
+ * host enters `start` once; `wake` after a restore; `fault` to reflect an exception; `touch` in a new VM, before
+ * anything else, to touch the arg[0] addresses in the mailbox's inline message (bit 0 set: for writing), which ends with
+ * a rest. Each sets its own stack or needs none; the host gives zeroed registers, in 64-bit user mode.
  */
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -70,7 +71,8 @@ struct hl_abi_shim_image {
     uint64_t syscall_stub;
     /* offset in data memory of the page that is left unmapped below the stacks */
     uint64_t guard_offset;
-    uint64_t reserved[5];
+    uint64_t touch;
+    uint64_t reserved[4];
 };
 _Static_assert(sizeof(struct hl_abi_shim_image) == 128, "size of hl_abi_shim_image");
 #define HL_ABI_SHIM_IMAGE_MAGIC 0x494c4831u /* "1HLI" */

@@ -47,7 +47,8 @@ enum hl__system_page {
 #define HL__STAR (((uint64_t)0x13 << 48) | ((uint64_t)HL__SELECTOR_KERNEL_CODE << 32))
 #define HL__SYSCALL_MASK UINT64_C(0x47700) /* TF, IF, DF, IOPL, NT, AC off on entry */
 
-/* Bits of page-table entries. Accessed and dirty are always preset: no walk ever writes a table. */
+/* Bits of page-table entries. Accessed and dirty are preset, so that no walk writes a table and KVM maps neighbours
+ * along with a page; but leaves that come from a snapshot are not accessed yet, which tells what calls need. */
 #define HL__PTE_PRESENT UINT64_C(0x1)
 #define HL__PTE_WRITE UINT64_C(0x2)
 #define HL__PTE_USER UINT64_C(0x4)

@@ -137,7 +137,7 @@ static void each_in_table(hl__space *space, uint32_t table, int level, uint64_t 
         if (!(*entry & HL__PTE_PRESENT))
             continue;
         if (level == 1) {
-            visit(space, table, entry, user);
+            visit(space, table, entry, address & ~(HL__PAGE - 1), user);
             continue;
         }
         uint32_t below = table_below(space, *entry);
@@ -200,9 +200,33 @@ uint32_t hl__space_stale_take(hl__space *space, uint32_t *tables, uint32_t max)
     return taken;
 }
 
+/* Tables and the system area lie below all that leaves map. */
+static bool is_leaf(uint64_t entry)
+{
+    return (entry & HL__PTE_PRESENT) && (entry & HL__PTE_ADDRESS) >= HL__GPA_IMAGE;
+}
+
 void hl__space_tables_save(const hl__space *space, void *out)
 {
+    uint64_t *entries = out;
     memcpy(out, space->tables, space->table_count * HL__PAGE);
+    for (size_t i = 0; i < space->table_count * (size_t)HL__TABLE_ENTRIES; i++)
+        if (is_leaf(entries[i]))
+            entries[i] &= ~HL__PTE_ACCESSED;
+}
+
+uint64_t hl__space_tables_accessed(const hl__space *space, uint64_t *bitmap, uint32_t count)
+{
+    const uint64_t *entries = hl__table_entries(space, 0);
+    uint64_t accessed = 0;
+    if (count > space->table_count)
+        count = space->table_count;
+    for (size_t i = 0; i < count * (size_t)HL__TABLE_ENTRIES; i++)
+        if (is_leaf(entries[i]) && (entries[i] & HL__PTE_ACCESSED)) {
+            hl__bitmap_set(bitmap, i);
+            accessed++;
+        }
+    return accessed;
 }
 
 /* Where saved entries pointed, and where they point in this space. */

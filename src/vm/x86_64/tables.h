@@ -5,6 +5,7 @@
 #include "vm/space.h"
 
 #define HL__TABLE_ENTRIES 512
+#define HL__TABLE_WORDS (HL__TABLE_ENTRIES / 64) /* of a bitmap over the entries of a table */
 
 /* Span of addresses that one entry of a level covers: level 1 is a page, level 4 an entry of the
  * root. */
@@ -31,8 +32,10 @@ void hl__tables_set(hl__space *space, uint32_t table, uint64_t *entry, uint64_t 
 /* Maps a table for the supervisor: the poke touches it. */
 void hl__space_table_reach(const hl__space *space, uint32_t table);
 
-/* Calls visit for every present page-sized leaf in the range, skipping what has no tables. */
-typedef void (*hl__tables_visit)(hl__space *space, uint32_t table, uint64_t *entry, void *user);
+/* Calls visit for every present page-sized leaf in the range, with the address of its page, skipping what has no
+ * tables. */
+typedef void (*hl__tables_visit)(hl__space *space, uint32_t table, uint64_t *entry,
+                                 uint64_t address, void *user);
 void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count,
                      hl__tables_visit visit, void *user);
 
