@@ -154,12 +154,12 @@ static void count_to(hl_sandbox *sandbox, uint64_t expected)
 /* As many sandboxes as VMs were made ahead find one, whatever was known of their calls by then. */
 static void vms_that_were_made_ahead_serve_new_sandboxes(void **state)
 {
-    enum { AHEAD = 6 };
+    enum { AHEAD = HL__HUSKS_DEFAULT + 1 };
     (void)state;
     hl_sandbox *first = fixture_sandbox("plugin.musl", NULL), *sandboxes[AHEAD + 1];
     count_to(first, 1);
     hl_snapshot *snapshot = take(first);
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
         prewarm(snapshot, AHEAD);
         prewarm(snapshot, AHEAD - 1); /* they are there */
         for (size_t i = 0; i <= AHEAD; i++) {
