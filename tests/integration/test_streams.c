@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static void print(hl_status expected, hl_sandbox *sandbox, int stream, const char *text, int times)
@@ -254,6 +255,13 @@ static struct stuck print_into_full_pipe(hl_sandbox *sandbox)
         sandbox, "print", ARGUMENTS(hl_value_i32(1), hl_value_string(text), hl_value_i32(1000)),
         NULL, NULL);
     struct stuck stuck = {status, fixture_now_ns() - start};
+    /* Of a write that was cut off, only what the pipe took counts. */
+    int given = 0;
+    hl_stats stats = {.size = sizeof stats};
+    assert_int_equal(ioctl(out.other, FIONREAD, &given), 0);
+    assert_status(HL_OK, hl_sandbox_stats(sandbox, &stats, &fixture_error));
+    assert_true(given > 0);
+    assert_int_equal(stats.output_size, given);
     redirect_back(&out);
     return stuck;
 }
