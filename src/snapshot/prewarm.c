@@ -8,9 +8,9 @@
 #include "util/error.h"
 #include "vm/x86_64/tables.h"
 
-/* How many pages are touched at once, and how long that may take. */
+/* How many pages are touched at once, and how long all of it may take. */
 enum { BATCH_MAX = HL_ABI_INLINE_SIZE / sizeof(uint64_t) };
-#define BATCH_TIMEOUT_NS UINT64_C(1000000000)
+#define TIMEOUT_NS UINT64_C(10000000000)
 
 struct touching {
     hl_sandbox *sandbox;
@@ -21,19 +21,17 @@ struct touching {
     hl_error *err;
 };
 
+/* Enters the guest until it has touched what the mailbox lists, or out of time. */
 static hl_status enter(hl_sandbox *sandbox, hl_error *err)
 {
     enum hl__entry entry = HL__ENTRY_TOUCH;
     struct hl__event event = {.kind = HL__EVENT_INTERRUPTED};
     hl_status status = HL_OK;
-    while (!status && event.kind == HL__EVENT_INTERRUPTED) {
-        if ((status = hl__control_cause(sandbox->control)))
-            return hl__error_set(err, status, "hl_snapshot_prewarm",
-                                 "touching %d pages in a new VM took too long", BATCH_MAX);
+    while (!status && event.kind == HL__EVENT_INTERRUPTED && !hl__control_cause(sandbox->control)) {
         status = hl__vcpu_enter(sandbox->vm, sandbox->space, entry, sandbox->control, &event, err);
         entry = HL__ENTRY_CONTINUE;
     }
-    if (!status && event.kind != HL__EVENT_CALL)
+    if (!status && event.kind != HL__EVENT_CALL && event.kind != HL__EVENT_INTERRUPTED)
         status = hl__error_set(err, HL_SYSTEM, "hl_snapshot_prewarm",
                                "a page that the snapshot maps cannot be touched in a new VM");
     return status;
@@ -41,19 +39,12 @@ static hl_status enter(hl_sandbox *sandbox, hl_error *err)
 
 static void touch_batch(struct touching *touching)
 {
-    hl_sandbox *sandbox = touching->sandbox;
     struct hl_abi_mailbox *mailbox =
-        hl__space_mailbox(sandbox->space, touching->count * sizeof(uint64_t));
+        hl__space_mailbox(touching->sandbox->space, touching->count * sizeof(uint64_t));
     mailbox->call.arg[0] = touching->count;
     memcpy(mailbox->inline_message, touching->addresses, touching->count * sizeof(uint64_t));
     touching->count = 0;
-    hl_status status = hl__control_begin(sandbox->control, hl__os_monotonic_ns() + BATCH_TIMEOUT_NS,
-                                         HL_UNLIMITED, touching->err);
-    if (!status) {
-        status = enter(sandbox, touching->err);
-        (void)hl__control_end(sandbox->control); /* late, but done */
-    }
-    touching->status = status;
+    touching->status = enter(touching->sandbox, touching->err);
 }
 
 static bool is_written(const hl_snapshot *snapshot, const hl__space *space, uint64_t entry)
@@ -68,7 +59,7 @@ static void touch(hl__space *space, uint32_t table, uint64_t *entry, uint64_t ad
     struct touching *touching = user;
     const hl_snapshot *snapshot = touching->snapshot;
     (void)table;
-    if (touching->status ||
+    if (touching->status || hl__control_cause(touching->sandbox->control) ||
         !hl__snapshot_hint(snapshot->accessed, (uint64_t)(entry - hl__table_entries(space, 0))))
         return;
     touching->addresses[touching->count++] = address | is_written(snapshot, space, *entry);
@@ -76,12 +67,18 @@ static void touch(hl__space *space, uint32_t table, uint64_t *entry, uint64_t ad
         touch_batch(touching);
 }
 
+/* What is not touched in time is left to the program. */
 static hl_status touch_pages(hl_sandbox *sandbox, const hl_snapshot *snapshot, hl_error *err)
 {
     struct touching touching = {.sandbox = sandbox, .snapshot = snapshot, .err = err};
+    hl_status status =
+        hl__control_begin(sandbox->control, hl__os_monotonic_ns() + TIMEOUT_NS, HL_UNLIMITED, err);
+    if (status)
+        return status;
     hl__tables_each(sandbox->space, 0, HL_ABI_SYSTEM_ADDRESS / HL__PAGE, touch, &touching);
     if (!touching.status && touching.count > 0)
         touch_batch(&touching);
+    (void)hl__control_end(sandbox->control);
     return touching.status;
 }
 
