@@ -45,14 +45,13 @@ static hl_status call_status(int64_t outcome)
 static hl_status call_encode(const hl_span *name, const hl_value *arguments, size_t count,
                              void **message, uint64_t *size)
 {
+    const hl__wire_content content = {name, arguments, count, true, UINT64_MAX};
     hl__wire_problem problem;
-    if (!hl__wire_call_size(name, arguments, count, true, UINT64_MAX, size, &problem))
-        return call_failed(problem.status, problem.reason, strlen(problem.reason));
-    *message = hl__arena_take(&hl__guest.answer, (size_t)*size);
-    if (*message == NULL)
+    if (hl__guest_encode(&hl__guest.answer, &content, message, size, &problem))
+        return HL_OK;
+    if (problem.status == HL_OUT_OF_MEMORY)
         return call_failed_plainly(HL_OUT_OF_MEMORY);
-    hl__wire_call_write(*message, name, arguments, count, true);
-    return HL_OK;
+    return call_failed(problem.status, problem.reason, strlen(problem.reason));
 }
 
 /* Decodes the answer where it lies; the last one and the request are not needed any more. */

@@ -8,7 +8,6 @@
 #ifndef HL_SDK_SDK_H
 #define HL_SDK_SDK_H
 
-#include "arena.h"
 #include "wire/codec.h"
 #include <hyperlight/abi/hypercall.h>
 #include <hyperlight/guest.h>
@@ -58,8 +57,16 @@ void hl__guest_ready(void);
  * Decodes a message of the host into `arena`. It is used where it lies, and must stay there.
  * The shim and the host are trusted; the checks are for finding mistakes.
  */
-bool hl__guest_decode(struct hl__arena *arena, uint32_t kind, const void *data, uint64_t size,
-                      hl__wire_message *message, hl__wire_problem *problem);
+static inline bool hl__guest_decode(struct hl__arena *arena, uint32_t kind, const void *data,
+                                    uint64_t size, hl__wire_message *message,
+                                    hl__wire_problem *problem)
+{
+    return hl__wire_decode_in(arena, kind, data, size, UINT64_MAX, NULL, NULL, message, problem);
+}
+
+/* Encodes a message for the host into `arena`; long strings and bytes stay where they are. */
+bool hl__guest_encode(struct hl__arena *arena, const hl__wire_content *content, void **message,
+                      uint64_t *size, hl__wire_problem *problem);
 
 /* A text that is put together from pieces and cut where it gets too long. */
 struct hl__guest_text {

@@ -17,13 +17,11 @@ static const struct serve_reply serve_none = {HL_ABI_OUTCOME_NONE, NULL, 0};
 static bool serve_encode(const hl_value *value, uint64_t outcome, struct serve_reply *reply,
                          hl__wire_problem *problem)
 {
+    const hl__wire_content content = {NULL, value, 1, true, UINT64_MAX};
+    void *message;
     uint64_t size;
-    if (!hl__wire_value_size(value, true, UINT64_MAX, &size, problem))
+    if (!hl__guest_encode(&hl__guest.call, &content, &message, &size, problem))
         return false;
-    void *message = hl__arena_take(&hl__guest.call, (size_t)size);
-    if (message == NULL)
-        return hl__wire_refuse(problem, HL_OUT_OF_MEMORY, "out of memory");
-    hl__wire_value_write(message, value, true);
     *reply = (struct serve_reply){outcome, message, size};
     return true;
 }
@@ -62,11 +60,9 @@ static struct serve_reply serve_refusal(const hl__wire_problem *problem, const c
 
 static const struct hl__guest_export *serve_find(const hl_span *name)
 {
-    for (size_t i = 0; i < hl__guest.export_count; i++) {
-        const hl_span *other = &hl__guest.exports[i].name;
-        if (other->size == name->size && memcmp(other->data, name->data, name->size) == 0)
+    for (size_t i = 0; i < hl__guest.export_count; i++)
+        if (hl__wire_equal(&hl__guest.exports[i].name, name))
             return &hl__guest.handlers[i];
-    }
     return NULL;
 }
 
@@ -117,11 +113,13 @@ static const void *serve_keep(const struct hl_abi_place *place)
     if (place->size > HL_ABI_INLINE_SIZE)
         return message;
     void *copy = hl__arena_take(&hl__guest.call, (size_t)place->size);
-    return copy == NULL ? NULL : memcpy(copy, message, (size_t)place->size);
+    if (copy != NULL)
+        hl__wire_copy(copy, message, (size_t)place->size);
+    return copy;
 }
 
 /* From one wake-up to the next reply. */
-static struct serve_reply serve_wake(const struct hl_abi_shim *shim, int64_t wake)
+HL__WARM_PATH static struct serve_reply serve_wake(const struct hl_abi_shim *shim, int64_t wake)
 {
     const struct hl_abi_place place = *shim->request;
     bool is_call = (wake & HL_ABI_WAKE_CALL) != 0;
@@ -148,7 +146,7 @@ static bool serve_declare(const struct hl_abi_shim *shim)
                       HL_ABI_VERSION_MAX) >= 0;
 }
 
-int hl_guest_serve(void)
+HL__WARM_PATH int hl_guest_serve(void)
 {
     const struct hl_abi_shim *shim = hl__guest_shim();
     if (shim == NULL) {

@@ -21,12 +21,22 @@ bool hl_guest_inside(void)
     return hl__guest_shim() != NULL;
 }
 
+/* Further blocks are a little less than 64 KiB, with what libc adds. */
+#define BLOCK_SIZE_MIN (((size_t)64 << 10) - sizeof(struct hl__arena_block) - 32)
+
+static void ready(struct hl__arena *arena, void *memory, size_t size)
+{
+    struct hl__arena_block *first = memory;
+    *first = (struct hl__arena_block){NULL, size - sizeof *first};
+    hl__arena_init(arena, first, 0, BLOCK_SIZE_MIN);
+}
+
 void hl__guest_ready(void)
 {
     if (hl__guest.call.first != NULL)
         return;
-    hl__arena_init(&hl__guest.call, hl__guest.call_memory, sizeof hl__guest.call_memory);
-    hl__arena_init(&hl__guest.answer, hl__guest.answer_memory, sizeof hl__guest.answer_memory);
+    ready(&hl__guest.call, hl__guest.call_memory, sizeof hl__guest.call_memory);
+    ready(&hl__guest.answer, hl__guest.answer_memory, sizeof hl__guest.answer_memory);
 }
 
 void *hl_guest_alloc(size_t size)
@@ -36,14 +46,15 @@ void *hl_guest_alloc(size_t size)
     return piece == NULL ? NULL : memset(piece, 0, size);
 }
 
-bool hl__guest_decode(struct hl__arena *arena, uint32_t kind, const void *data, uint64_t size,
-                      hl__wire_message *message, hl__wire_problem *problem)
+/* In what is left of the arena's block, or, if that is too little, once more in another one. */
+HL__WARM_PATH bool hl__guest_encode(struct hl__arena *arena, const hl__wire_content *content,
+                                    void **message, uint64_t *size, hl__wire_problem *problem)
 {
-    struct hl__wire_plan plan;
-    if (!hl__wire_plan_make(&plan, kind, data, size, UINT64_MAX, false, problem))
+    uint64_t room = arena->current->size - arena->used;
+    if (!hl__wire_encode(content, hl__arena_free(arena), room, size, problem))
         return false;
-    struct hl__wire_block *block = hl__arena_take(arena, (size_t)hl__wire_plan_size(&plan));
-    if (block == NULL)
+    *message = hl__arena_take(arena, *size > SIZE_MAX ? SIZE_MAX : (size_t)*size);
+    if (*message == NULL)
         return hl__wire_refuse(problem, HL_OUT_OF_MEMORY, "out of memory");
-    return hl__wire_plan_build(&plan, block, NULL, NULL, message);
+    return *size <= room || hl__wire_encode(content, *message, *size, size, problem);
 }

@@ -49,6 +49,7 @@ static hl_status context_fill(hl_context *context, const hl_context_options *opt
     context->log_sink = options->log_sink;
     context->log_user = options->log_user;
     context->log_level = options->log_level ? options->log_level : HL_LOG_WARN;
+    hl__os_forks_watch();
     context->fork_generation = hl__os_fork_generation();
     context->driver_info.size = sizeof context->driver_info;
     hl_status status = hl__kick_signal(options->kick_signal, &context->kick_signal, err);
@@ -198,10 +199,8 @@ void hl_context_free(hl_context *context)
     hl__context_unref(context);
 }
 
-hl_status hl__context_check(const hl_context *context, hl_error *err)
+hl_status hl__context_forked(hl_error *err)
 {
-    if (context->fork_generation == hl__os_fork_generation())
-        return HL_OK;
     return hl__error_set(err, HL_FORKED, NULL,
                          "the object was made before fork(): make a new one in this process");
 }

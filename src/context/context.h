@@ -3,6 +3,8 @@
 #define HL_CONTEXT_INTERNAL_H
 
 #include "driver/driver.h"
+#include "os/os.h"
+#include "util/paths.h"
 #include <hyperlight/context.h>
 #include <stdatomic.h>
 
@@ -29,7 +31,11 @@ hl_status hl__context_get(hl_context *context, hl_context **reference, hl_error 
 void hl__context_unref(hl_context *context); /* NULL is fine */
 
 /* HL_OK, or HL_FORKED in a child of the process that made the context. */
-hl_status hl__context_check(const hl_context *context, hl_error *err);
+HL__COLD_PATH hl_status hl__context_forked(hl_error *err);
+static inline hl_status hl__context_check(const hl_context *context, hl_error *err)
+{
+    return context->fork_generation == hl__os_fork_generation() ? HL_OK : hl__context_forked(err);
+}
 
 /* Unmaps memory of an object that belongs to the context. A forked child does not have its parent's
  * memory: something else may be in its place there. NULL is fine. */

@@ -43,7 +43,7 @@ void hl__control_unref(hl__control *control)
     free(control);
 }
 
-static void control_set_budget(hl__control *control, uint64_t cpu_budget_ns)
+HL__WARM_PATH static void control_set_budget(hl__control *control, uint64_t cpu_budget_ns)
 {
     atomic_store_explicit(&control->cpu_budget_ns, cpu_budget_ns, memory_order_relaxed);
     if (cpu_budget_ns == UINT64_MAX)
@@ -55,7 +55,7 @@ static void control_set_budget(hl__control *control, uint64_t cpu_budget_ns)
 
 /* The first time at which the run can be over: its CPU time passes no faster than the clock on the
  * wall. */
-static uint64_t first_look(uint64_t deadline_ns, uint64_t cpu_budget_ns)
+HL__WARM_PATH static uint64_t first_look(uint64_t deadline_ns, uint64_t cpu_budget_ns)
 {
     if (cpu_budget_ns == UINT64_MAX)
         return deadline_ns;
@@ -73,8 +73,8 @@ static hl_status control_enroll(hl__control *control, hl_error *err)
     return status;
 }
 
-hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns, uint64_t cpu_budget_ns,
-                            hl_error *err)
+HL__WARM_PATH hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns,
+                                          uint64_t cpu_budget_ns, hl_error *err)
 {
     struct hl__watchdog *watchdog = control->context->watchdog;
     uint64_t look = first_look(deadline_ns, cpu_budget_ns);
@@ -95,7 +95,7 @@ hl_status hl__control_begin(hl__control *control, uint64_t deadline_ns, uint64_t
     return HL_OK;
 }
 
-hl_status hl__control_end(hl__control *control)
+HL__WARM_PATH hl_status hl__control_end(hl__control *control)
 {
     atomic_store_explicit(&control->tick_ns, UINT64_MAX, memory_order_relaxed);
     uint64_t state = atomic_fetch_and(&control->state, ~HL__STATE_ARMED);
@@ -104,13 +104,13 @@ hl_status hl__control_end(hl__control *control)
     return hl__state_cause(state);
 }
 
-hl_status hl__control_cause(const hl__control *control)
+HL__WARM_PATH hl_status hl__control_cause(const hl__control *control)
 {
     return hl__state_cause(atomic_load(&control->state));
 }
 
-hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *vcpu,
-                          struct hl__exit *exit, hl_error *err)
+HL__WARM_PATH hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *vcpu,
+                                        struct hl__exit *exit, hl_error *err)
 {
     struct hl__kick_target target = {.kick = driver->kick, .vcpu = vcpu};
     hl_status status = HL_OK;
@@ -118,7 +118,7 @@ hl_status hl__control_run(hl__control *control, const hl__driver *driver, void *
     /* Who cancels writes the cause and reads the runner then, and likewise with ticks: one of the two
      * sees the other. */
     atomic_store(&control->runner, hl__os_thread_id());
-    if (hl__control_cause(control) == HL_OK && !atomic_load(&control->tick_due))
+    if (!hl__control_is_disturbed(control))
         status = driver->run(vcpu, exit, err);
     else
         *exit = (struct hl__exit){.kind = HL__EXIT_INTERRUPTED};
@@ -200,7 +200,7 @@ bool hl__control_tick_start(hl__control *control, uint64_t first_ns, uint64_t pe
     return true;
 }
 
-bool hl__control_tick_take(hl__control *control)
+HL__WARM_PATH bool hl__control_tick_take(hl__control *control)
 {
     if (!atomic_load_explicit(&control->tick_due, memory_order_relaxed))
         return false;

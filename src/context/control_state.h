@@ -66,6 +66,13 @@ static inline bool hl__state_is_live(uint64_t state)
     return (state & (HL__STATE_ARMED | HL__STATE_CAUSE)) == HL__STATE_ARMED;
 }
 
+/* Whether hl__control_cause() or hl__control_tick_take() has something to tell. */
+static inline bool hl__control_is_disturbed(const hl__control *control)
+{
+    return hl__state_cause(atomic_load(&control->state)) != HL_OK ||
+           atomic_load(&control->tick_due);
+}
+
 /* Cancels the run of that state, if it is still live. Async-signal-safe. */
 bool hl__control_cancel_run(hl__control *control, uint64_t state, hl_status cause);
 

@@ -228,7 +228,7 @@ void hl__watchdog_remove(struct hl__watchdog *watchdog, hl__control *control)
     pthread_mutex_unlock(&watchdog->lock);
 }
 
-void hl__watchdog_expect(struct hl__watchdog *watchdog, uint64_t look_ns)
+HL__WARM_PATH void hl__watchdog_expect(struct hl__watchdog *watchdog, uint64_t look_ns)
 {
     if (look_ns < atomic_load(&watchdog->planned_ns))
         watchdog_ring(watchdog);

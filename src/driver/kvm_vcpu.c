@@ -277,7 +277,7 @@ static void kvm_interrupted(struct kvm_vcpu *vcpu, struct hl__exit *exit)
  * word in the guest's memory, one element at a time. The guest can choose that value in either
  * case.
  */
-static void kvm_decode_port(struct kvm_vcpu *vcpu, struct hl__exit *exit)
+HL__WARM_PATH static void kvm_decode_port(struct kvm_vcpu *vcpu, struct hl__exit *exit)
 {
     const struct kvm_run *run = vcpu->run;
     bool is_write = run->io.direction == KVM_EXIT_IO_OUT;
@@ -324,7 +324,8 @@ static hl_status kvm_decode_shutdown(const struct kvm_vcpu *vcpu, struct hl__exi
     return status;
 }
 
-static hl_status kvm_decode_exit(struct kvm_vcpu *vcpu, struct hl__exit *exit, hl_error *err)
+HL__WARM_PATH static hl_status kvm_decode_exit(struct kvm_vcpu *vcpu, struct hl__exit *exit,
+                                               hl_error *err)
 {
     switch (vcpu->run->exit_reason) {
     case KVM_EXIT_IO:
@@ -347,7 +348,7 @@ static hl_status kvm_decode_exit(struct kvm_vcpu *vcpu, struct hl__exit *exit, h
     }
 }
 
-hl_status hl__kvm_run(void *state, struct hl__exit *exit, hl_error *err)
+HL__WARM_PATH hl_status hl__kvm_run(void *state, struct hl__exit *exit, hl_error *err)
 {
     struct kvm_vcpu *vcpu = state;
     if (vcpu->kicked) {

@@ -3,7 +3,9 @@
 #ifndef HL_OS_OS_H
 #define HL_OS_OS_H
 
+#include "os/x86_64/tsc.h"
 #include <hyperlight/error.h>
+#include <stdatomic.h>
 
 /* Anonymous zeroed memory, page-aligned, lazily backed, kept out of children and core dumps, close
  * to 2 MiB alignment. size: multiple of the page size. */
@@ -60,14 +62,19 @@ hl_status hl__os_file_map_private(const char *path, uint64_t size_max, bool writ
 
 uint64_t hl__os_monotonic_ns(void);
 uint64_t hl__os_realtime_ns(void);
-uint64_t hl__os_tsc(void);
 
 /* Fills with randomness of the system. Cannot fail on a system that works; falls back to nothing:
  * HL_SYSTEM. */
 hl_status hl__os_random(void *data, size_t size, hl_error *err);
 
-/* Changes in each forked child (pthread_atfork); the same number means the same process. Cheap. */
-uint64_t hl__os_fork_generation(void);
+/* Changes in each forked child (pthread_atfork); the same number means the same process, if forks were
+ * watched before either was read. Windows has no forks. */
+extern atomic_uint_fast64_t hl__os_forks;
+void hl__os_forks_watch(void);
+static inline uint64_t hl__os_fork_generation(void)
+{
+    return atomic_load_explicit(&hl__os_forks, memory_order_relaxed);
+}
 
 /* What an error number of the system (errno) means, as text. */
 void hl__os_error_text(int os_error, char *text, size_t size);

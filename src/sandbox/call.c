@@ -2,19 +2,18 @@
 #include "sandbox/sandbox.h"
 #include "snapshot/snapshot.h"
 #include "util/error.h"
+#include "wire/codec.h"
 #include <stdlib.h>
 
 /* What is known of a function that was not declared. */
 static const hl__wire_export any_function = {.has_signature = false};
 
-static const hl__wire_export *find_export(const struct hl__exports *exports, const hl_span *name)
+HL__WARM_PATH static const hl__wire_export *find_export(const struct hl__exports *exports,
+                                                        const hl_span *name)
 {
-    for (size_t i = 0; exports && i < exports->count; i++) {
-        const hl__wire_export *function = &exports->functions[i];
-        if (function->name.size == name->size &&
-            memcmp(function->name.data, name->data, name->size) == 0)
-            return function;
-    }
+    for (size_t i = 0; exports && i < exports->count; i++)
+        if (hl__wire_equal(&exports->functions[i].name, name))
+            return &exports->functions[i];
     return exports && exports->any_name ? &any_function : NULL;
 }
 
@@ -32,8 +31,8 @@ static void list_exports(const struct hl__exports *exports, char *text, size_t c
     }
 }
 
-static hl_status check_call(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments,
-                            size_t count, hl_error *err)
+HL__WARM_PATH static hl_status check_call(hl_sandbox *sandbox, const hl_span *name,
+                                          const hl_value *arguments, size_t count, hl_error *err)
 {
     char text[320], escaped[128];
     if (name->size == 0 || name->size > HL_NAME_MAX || count > HL_PARAMETERS_MAX ||
@@ -56,33 +55,34 @@ static hl_status check_call(hl_sandbox *sandbox, const hl_span *name, const hl_v
     return HL_OK;
 }
 
-static hl_status send_request(hl_sandbox *sandbox, const hl_span *name, const hl_value *arguments,
-                              size_t count, hl_error *err)
+static hl_status request_invalid(const hl_sandbox *sandbox, const hl__wire_problem *problem,
+                                 hl_error *err)
 {
+    if (problem->status == HL_REQUEST_TOO_LARGE)
+        return hl__error_set(err, problem->status, "hl_sandbox_call",
+                             "the request exceeds request_size_max (%llu bytes); raise it",
+                             (unsigned long long)sandbox->options.request_size_max);
+    return hl__error_set(err, problem->status, "hl_sandbox_call", "an argument is not valid: %s",
+                         problem->reason);
+}
+
+HL__WARM_PATH static hl_status send_request(hl_sandbox *sandbox, const hl_span *name,
+                                            const hl_value *arguments, size_t count, hl_error *err)
+{
+    const hl__wire_content content = {
+        .function = name,
+        .values = arguments,
+        .count = count,
+        .limit = sandbox->options.request_size_max,
+    };
     hl__wire_problem problem;
-    struct hl_abi_place place;
-    uint64_t size, limit = sandbox->options.request_size_max;
-    if (!hl__wire_call_size(name, arguments, count, false, limit, &size, &problem)) {
-        if (problem.status == HL_REQUEST_TOO_LARGE)
-            return hl__error_set(err, problem.status, "hl_sandbox_call",
-                                 "the request exceeds request_size_max (%llu bytes); raise it",
-                                 (unsigned long long)limit);
-        return hl__error_set(err, problem.status, "hl_sandbox_call", "an argument is not valid: %s",
-                             problem.reason);
-    }
-    hl_error place_error = HL_ERROR_INIT;
-    void *out = hl__message_place(sandbox, size, 0, &place, &place_error);
-    if (!out) {
-        if (err)
-            *err = place_error;
-        return place_error.status;
-    }
-    hl__wire_call_write(out, name, arguments, count, false);
+    uint64_t size;
+    hl_status status = hl__message_send(sandbox, &content, 0, &size, &problem, err);
+    if (status)
+        return problem.status ? request_invalid(sandbox, &problem, err) : status;
     sandbox->run.transfer_used =
         size > HL_ABI_INLINE_SIZE ? (size + HL__PAGE - 1) & ~(HL__PAGE - 1) : 0;
-    struct hl_abi_mailbox *mailbox = hl__space_mailbox(sandbox->space, 0);
-    mailbox->request = place;
-    mailbox->call.result =
+    hl__space_mailbox(sandbox->space, 0)->call.result =
         HL_ABI_WAKE_CALL | (sandbox->entry == HL__ENTRY_WAKE ? HL_ABI_WAKE_RESTORED : 0);
     return HL_OK;
 }
@@ -106,7 +106,8 @@ static hl_status no_memory_for_reply(hl_error *err)
                          "no memory for the guest's reply");
 }
 
-static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *value, hl_error *err)
+HL__WARM_PATH static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *value,
+                                            hl_error *err)
 {
     const struct hl_abi_call *rest = &sandbox->run.outcome;
     hl__wire_message message;
@@ -119,7 +120,7 @@ static hl_status decode_reply(hl_sandbox *sandbox, uint64_t limit, hl_value *val
         return no_memory_for_reply(err);
     if (status)
         return bad_reply(err, "it is not in readable memory");
-    if (hl__wire_decode(HL_WIRE_VALUE, data, rest->arg[2], true, limit, hl__message_fetch_reference,
+    if (hl__wire_decode(HL_WIRE_VALUE, data, rest->arg[2], limit, hl__message_fetch_reference,
                         sandbox, &message, &problem)) {
         *value = hl__wire_message_take(&message);
         return HL_OK;
@@ -150,7 +151,8 @@ static hl_status guest_failed(hl_sandbox *sandbox, hl_status outcome, hl_error *
 }
 
 /* A function with a signature has promised the type of its result. */
-static hl_status check_result(const hl_sandbox *sandbox, const hl_value *value, hl_error *err)
+HL__WARM_PATH static hl_status check_result(const hl_sandbox *sandbox, const hl_value *value,
+                                            hl_error *err)
 {
     const hl__wire_export *function = sandbox->called;
     if (!function->has_signature || function->signature.result == HL_TYPE_ANY ||
@@ -163,7 +165,7 @@ static hl_status check_result(const hl_sandbox *sandbox, const hl_value *value, 
                          hl_type_name(value->type), hl_type_name(function->signature.result));
 }
 
-static hl_status take_reply(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
+HL__WARM_PATH static hl_status take_reply(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
 {
     hl_value value = hl_value_null();
     hl_status status;
@@ -207,11 +209,10 @@ static hl_status ensure_started(hl_sandbox *sandbox, hl_error *err)
     return status;
 }
 
-static hl_status call_guest(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
+HL__WARM_PATH static hl_status call_guest(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
 {
     uint64_t entries = sandbox->stats.entries;
     sandbox->guest.phase = HL__PHASE_CALL;
-    hl__wake_refresh(sandbox);
     hl_status status = hl__sandbox_serve(sandbox, sandbox->options.timeout_ns, err);
     if (sandbox->stats.entries == entries)
         sandbox->guest.phase = HL__PHASE_RESTING; /* it was not even entered */
@@ -219,8 +220,9 @@ static hl_status call_guest(hl_sandbox *sandbox, hl_value *reply, hl_error *err)
     return status ? status : take_reply(sandbox, reply, err);
 }
 
-hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_value *arguments,
-                          size_t count, hl_value *reply, hl_error *err)
+HL__WARM_PATH hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function,
+                                        const hl_value *arguments, size_t count, hl_value *reply,
+                                        hl_error *err)
 {
     if (!sandbox || !function)
         return hl__error_set(err, HL_INVALID_ARGUMENT, "hl_sandbox_call",
@@ -241,7 +243,7 @@ hl_status hl_sandbox_call(hl_sandbox *sandbox, const char *function, const hl_va
     status = call_guest(sandbox, reply, err);
     if (sandbox->learning)
         hl__snapshot_learn(sandbox);
-    hl__sandbox_release(sandbox,
-                        hl_status_poisons(status) ? HL_SANDBOX_POISONED : HL_SANDBOX_READY);
+    hl__sandbox_release(sandbox, status && hl_status_poisons(status) ? HL_SANDBOX_POISONED
+                                                                     : HL_SANDBOX_READY);
     return status;
 }

@@ -6,31 +6,28 @@
 #include <stdlib.h>
 
 /* Puts the answer where the guest finds it; the outcome changes if it does not fit. */
-static int64_t give_answer(hl_sandbox *sandbox, uint32_t outcome, const hl_value *value)
+HL__WARM_PATH static int64_t give_answer(hl_sandbox *sandbox, uint32_t outcome,
+                                         const hl_value *value)
 {
+    const hl__wire_content content = {
+        .values = value, .count = 1, .limit = sandbox->options.request_size_max};
     hl__wire_problem problem;
-    struct hl_abi_place place;
     uint64_t size;
-    if (!hl__wire_value_size(value, false, sandbox->options.request_size_max, &size, &problem)) {
-        hl_value text = hl_value_string(problem.status == HL_REQUEST_TOO_LARGE
-                                            ? "the host function's result exceeds request_size_max"
-                                            : "the host function's result is not a valid value");
-        return outcome == HL_ABI_OUTCOME_OK ? give_answer(sandbox,
-                                                          problem.status == HL_REQUEST_TOO_LARGE
-                                                              ? HL_ABI_OUTCOME_ANSWER_TOO_LARGE
-                                                              : HL_ABI_OUTCOME_ERROR,
-                                                          &text)
-                                            : -HL_ABI_EMSGSIZE;
-    }
-    void *out = hl__message_place(sandbox, size, sandbox->run.transfer_used, &place, NULL);
-    if (!out) {
+    if (!hl__message_send(sandbox, &content, sandbox->run.transfer_used, &size, &problem, NULL))
+        return outcome;
+    if (!problem.status) {
         hl_value text =
             hl_value_string("the host function's result does not fit into the sandbox's memory");
         return give_answer(sandbox, HL_ABI_OUTCOME_ANSWER_TOO_LARGE, &text);
     }
-    hl__wire_value_write(out, value, false);
-    hl__space_mailbox(sandbox->space, 0)->request = place;
-    return outcome;
+    bool too_large = problem.status == HL_REQUEST_TOO_LARGE;
+    hl_value text =
+        hl_value_string(too_large ? "the host function's result exceeds request_size_max"
+                                  : "the host function's result is not a valid value");
+    if (outcome != HL_ABI_OUTCOME_OK)
+        return -HL_ABI_EMSGSIZE;
+    return give_answer(sandbox, too_large ? HL_ABI_OUTCOME_ANSWER_TOO_LARGE : HL_ABI_OUTCOME_ERROR,
+                       &text);
 }
 
 static int64_t refuse(hl_sandbox *sandbox, uint32_t outcome, const char *text)
@@ -49,7 +46,7 @@ static int64_t refuse_undecoded(hl_sandbox *sandbox, const hl__wire_problem *pro
                   problem->reason);
 }
 
-static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
+HL__WARM_PATH static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
 {
     struct hl_call call;
     hl_value reply = hl_value_null();
@@ -64,8 +61,8 @@ static int64_t dispatch(hl_sandbox *sandbox, const hl__wire_message *message)
     return result;
 }
 
-enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
-                            hl_status *status, hl_error *err)
+HL__WARM_PATH enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call,
+                                          int64_t *result, hl_status *status, hl_error *err)
 {
     uint64_t size = call->arg[1], limit = sandbox->options.reply_size_max;
     hl__wire_message message;
@@ -91,8 +88,8 @@ enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call,
                 : refuse(sandbox, HL_ABI_OUTCOME_INVALID, "the request is not in readable memory");
         return HL__STEP_CONTINUE;
     }
-    if (!hl__wire_decode(HL_WIRE_CALL, data, size, true, limit, hl__message_fetch_reference,
-                         sandbox, &message, &problem)) {
+    if (!hl__wire_decode(HL_WIRE_CALL, data, size, limit, hl__message_fetch_reference, sandbox,
+                         &message, &problem)) {
         *result = refuse_undecoded(sandbox, &problem);
         return HL__STEP_CONTINUE;
     }

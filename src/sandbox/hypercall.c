@@ -12,7 +12,7 @@ enum hl__step hl__guest_violation(hl_status *status, hl_error *err, const char *
     return HL__STEP_FAILED;
 }
 
-static void set_result(hl_sandbox *sandbox, int64_t result)
+HL__WARM_PATH static void set_result(hl_sandbox *sandbox, int64_t result)
 {
     hl__space_mailbox(sandbox->space, 0)->call.result = result;
 }
@@ -39,8 +39,8 @@ static enum hl__step hello(hl_sandbox *sandbox, const struct hl_abi_call *call, 
     return answer(sandbox, 0);
 }
 
-static enum hl__step rest(hl_sandbox *sandbox, const struct hl_abi_call *call, hl_status *status,
-                          hl_error *err)
+HL__WARM_PATH static enum hl__step rest(hl_sandbox *sandbox, const struct hl_abi_call *call,
+                                        hl_status *status, hl_error *err)
 {
     bool serving = sandbox->guest.phase == HL__PHASE_CALL;
     if (call->arg[0] >= HL_ABI_OUTCOME_COUNT || (call->arg[0] == HL_ABI_OUTCOME_NONE) == serving)
@@ -95,7 +95,7 @@ static enum hl__step declare_exports(hl_sandbox *sandbox, const struct hl_abi_ca
         hl__wire_exports_decode(message, call->arg[1], &functions, &count, &problem))
         sandbox->guest.exports =
             exports_new(functions, count, call->arg[4] & HL_ABI_EXPORT_ANY_NAME);
-    free(message);
+    hl__wire_buffer_free(message);
     if (sandbox->guest.exports)
         return answer(sandbox, 0);
     free(functions);
@@ -277,7 +277,8 @@ static enum hl__step refuse(hl_sandbox *sandbox, const struct hl_abi_call *call,
     return HL__STEP_FAILED;
 }
 
-enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status, hl_error *err)
+HL__WARM_PATH enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status,
+                                          hl_error *err)
 {
     const struct hl_abi_call call = hl__space_mailbox_read(sandbox->space)->call;
     int64_t result = 0;

@@ -1,4 +1,5 @@
 /* The run loop: enters the guest, serves what it asks, and turns the end into a status. */
+#include "context/control_state.h"
 #include "sandbox/sandbox.h"
 #include "util/error.h"
 #include <signal.h>
@@ -53,8 +54,8 @@ static hl_status tick(hl_sandbox *sandbox, bool stopped, hl_error *err)
     return HL_OK;
 }
 
-static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *event,
-                                hl_status *status, hl_error *err)
+HL__WARM_PATH static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *event,
+                                              hl_status *status, hl_error *err)
 {
     sandbox->entry = HL__ENTRY_CONTINUE;
     switch (event->kind) {
@@ -76,7 +77,7 @@ static enum hl__step take_event(hl_sandbox *sandbox, const struct hl__event *eve
 
 /* Another member of the VM may have run meanwhile: a resting guest then goes on through its wake-up
  * code. */
-static hl_status take_vcpu(hl_sandbox *sandbox, hl_error *err)
+HL__WARM_PATH static hl_status take_vcpu(hl_sandbox *sandbox, hl_error *err)
 {
     hl__space *current = sandbox->vm->vcpu.current;
     if (sandbox->entry != HL__ENTRY_CONTINUE || current == sandbox->space)
@@ -88,17 +89,24 @@ static hl_status take_vcpu(hl_sandbox *sandbox, hl_error *err)
     return HL_OK;
 }
 
-static hl_status loop(hl_sandbox *sandbox, hl_error *err)
+/* The run was cancelled, or a tick is due. */
+static hl_status disturbed(hl_sandbox *sandbox, bool stopped, hl_error *err)
+{
+    hl_status cause = hl__control_cause(sandbox->control);
+    if (cause)
+        return cancelled(sandbox, cause, err);
+    return hl__control_tick_take(sandbox->control) ? tick(sandbox, stopped, err) : HL_OK;
+}
+
+HL__WARM_PATH static hl_status loop(hl_sandbox *sandbox, hl_error *err)
 {
     enum hl__step step = HL__STEP_CONTINUE;
-    struct hl__event event = {.kind = HL__EVENT_CALL};
+    struct hl__event event; /* not cleared: it is large */
+    event.kind = HL__EVENT_CALL;
     hl_status status = take_vcpu(sandbox, err);
     while (!status && step == HL__STEP_CONTINUE) {
-        hl_status cause = hl__control_cause(sandbox->control);
-        if (cause)
-            return cancelled(sandbox, cause, err);
-        if (hl__control_tick_take(sandbox->control) &&
-            (status = tick(sandbox, event.kind == HL__EVENT_INTERRUPTED, err)))
+        if (hl__control_is_disturbed(sandbox->control) &&
+            (status = disturbed(sandbox, event.kind == HL__EVENT_INTERRUPTED, err)))
             return status;
         sandbox->stats.entries++;
         status = hl__vcpu_enter(sandbox->vm, sandbox->space, sandbox->entry, sandbox->control,
@@ -114,13 +122,13 @@ static uint64_t deadline_after(uint64_t now, uint64_t timeout_ns)
     return timeout_ns == HL_UNLIMITED || now + timeout_ns < now ? UINT64_MAX : now + timeout_ns;
 }
 
-hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err)
+HL__WARM_PATH hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *err)
 {
-    uint64_t now = hl__os_monotonic_ns(), transfer_used = sandbox->run.transfer_used;
+    uint64_t now = hl__sandbox_now_ns(sandbox), transfer_used = sandbox->run.transfer_used;
     sandbox->run = (struct hl__run){.started_ns = now,
                                     .deadline_ns = deadline_after(now, timeout_ns),
                                     .transfer_used = transfer_used};
-    sandbox->last_fault = (struct hl_abi_fault){.vector = HL_ABI_NO_VECTOR};
+    sandbox->last_fault.vector = HL_ABI_NO_VECTOR;
     hl_status status = hl__control_begin(sandbox->control, sandbox->run.deadline_ns,
                                          sandbox->options.cpu_time_ns, err);
     if (status)
@@ -135,7 +143,7 @@ hl_status hl__sandbox_serve(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *
     hl_status cause = hl__control_end(sandbox->control);
     if (!status && cause)
         status = cancelled(sandbox, cause, err);
-    sandbox->stats.run_time_ns += hl__os_monotonic_ns() - now;
+    sandbox->stats.run_time_ns += hl__sandbox_now_ns(sandbox) - now;
     return status;
 }
 

@@ -196,8 +196,8 @@ hl_status hl_sandbox_new(hl_program *program, const hl_sandbox_options *options,
     return HL_OK;
 }
 
-hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *source,
-                            hl_error *err)
+HL__WARM_PATH hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too,
+                                          const char *source, hl_error *err)
 {
     hl_status status = hl__context_check(sandbox->context, err);
     hl_sandbox_state state = atomic_load(&sandbox->state);
@@ -218,11 +218,6 @@ hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *
                 "the sandbox's program has exited; restore it to a snapshot or free it");
     } while (!atomic_compare_exchange_weak(&sandbox->state, &state, HL_SANDBOX_RUNNING));
     return HL_OK;
-}
-
-void hl__sandbox_release(hl_sandbox *sandbox, hl_sandbox_state state)
-{
-    atomic_store(&sandbox->state, state);
 }
 
 hl_interrupt_handle *hl_sandbox_interrupt_handle(hl_sandbox *sandbox)

@@ -4,6 +4,7 @@
 #define HL_SANDBOX_INTERNAL_H
 
 #include "call/host_functions.h"
+#include "util/paths.h"
 #include "vm/space.h"
 #include "wire/wire.h"
 #include <hyperlight/sandbox.h>
@@ -59,6 +60,13 @@ struct hl__run {
     uint64_t started_ns;
 };
 
+/* CLOCK_MONOTONIC at a moment, and for how long the processor's counter tells the time from there. */
+struct hl__clock {
+    uint64_t tsc, ns;
+    uint64_t ticks_max;   /* 0: not at all */
+    uint64_t ns_per_tick; /* times 2^32 */
+};
+
 struct hl_sandbox {
     hl_context *context;
     hl__vm *vm;
@@ -69,6 +77,7 @@ struct hl_sandbox {
     _Atomic(hl_sandbox_state) state;
     struct hl__guest_state guest;
     struct hl__run run;
+    struct hl__clock clock;
     struct hl__capture captures[2];
     const hl__wire_export *called;  /* function of the call under way */
     struct hl_abi_fault last_fault; /* the last one that was reflected */
@@ -106,7 +115,10 @@ hl_status hl__sandbox_vm_new(hl_program *program, const hl_sandbox_options *opti
  * or HL_OK. */
 hl_status hl__sandbox_claim(hl_sandbox *sandbox, bool poisoned_too, const char *source,
                             hl_error *err);
-void hl__sandbox_release(hl_sandbox *sandbox, hl_sandbox_state state);
+static inline void hl__sandbox_release(hl_sandbox *sandbox, hl_sandbox_state state)
+{
+    atomic_store(&sandbox->state, state);
+}
 
 /* run.c */
 /* Runs the guest from sandbox->entry on, serving its hypercalls, until it rests, exits or fails.
@@ -119,7 +131,8 @@ hl_status hl__sandbox_start(hl_sandbox *sandbox, uint64_t timeout_ns, hl_error *
 enum hl__step { HL__STEP_CONTINUE = 0, HL__STEP_ENDED = 1, HL__STEP_FAILED = 2 };
 enum hl__step hl__hypercall(hl_sandbox *sandbox, uint32_t op, hl_status *status, hl_error *err);
 /* A protocol violation: what the guest did. */
-enum hl__step hl__guest_violation(hl_status *status, hl_error *err, const char *reason);
+HL__COLD_PATH enum hl__step hl__guest_violation(hl_status *status, hl_error *err,
+                                                const char *reason);
 
 /* stream.c */
 enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *call, int64_t *result,
@@ -138,11 +151,12 @@ enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call,
                             hl_status *status, hl_error *err);
 
 /* message.c */
-/* Where a message of `size` bytes for the guest goes: inline, or in transfer memory from
- * `transfer_offset` on. NULL: over the memory limit. */
-void *hl__message_place(hl_sandbox *sandbox, uint64_t size, uint64_t transfer_offset,
-                        struct hl_abi_place *place, hl_error *err);
-/* A private copy of a message of the guest. HL_OUT_OF_MEMORY, or HL_GUEST_BAD_REPLY if it is not in
+/* Writes a message where the guest will find it: inline, or in transfer memory from `transfer_offset`
+ * on. A failure with problem->status set is about what it holds, else *err tells of no memory. */
+hl_status hl__message_send(hl_sandbox *sandbox, const hl__wire_content *content,
+                           uint64_t transfer_offset, uint64_t *size, hl__wire_problem *problem,
+                           hl_error *err);
+/* A private copy of a message of the guest, in a hl__wire_buffer_new(). HL_OUT_OF_MEMORY, or HL_GUEST_BAD_REPLY if it is not in
  * readable memory. */
 hl_status hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size,
                             void **copy);
@@ -159,7 +173,16 @@ hl_status hl__sandbox_from_snapshot_in(hl__vm *vm, const hl_snapshot *snapshot,
 
 /* wake.c */
 void hl__wake_write(hl_sandbox *sandbox, hl_status *status, hl_error *err);
-/* Brings the clock of a long-lived sandbox up to date now and then. */
-void hl__wake_refresh(hl_sandbox *sandbox);
+/* Looks at the system's clock, for hl__sandbox_now_ns and, now and then, for a long-lived guest. */
+uint64_t hl__clock_look(hl_sandbox *sandbox);
+
+/* CLOCK_MONOTONIC. Asking the system twice in a call would take 0.4 us (util/paths.h). */
+static inline uint64_t hl__sandbox_now_ns(hl_sandbox *sandbox)
+{
+    uint64_t ticks = hl__os_tsc() - sandbox->clock.tsc;
+    return ticks < sandbox->clock.ticks_max
+               ? sandbox->clock.ns + (ticks * sandbox->clock.ns_per_tick >> 32)
+               : hl__clock_look(sandbox);
+}
 
 #endif

@@ -152,7 +152,7 @@ enum hl__step hl__stream_write(hl_sandbox *sandbox, const struct hl_abi_call *ca
     return take_output(sandbox, (int)call->arg[0], call->arg[1], call->arg[2], result, status, err);
 }
 
-enum hl__step hl__output_take(hl_sandbox *sandbox, hl_status *status, hl_error *err)
+HL__WARM_PATH enum hl__step hl__output_take(hl_sandbox *sandbox, hl_status *status, hl_error *err)
 {
     uint64_t offset = hl__space_output_offset(sandbox->space);
     const struct hl_abi_output *waiting =

@@ -56,11 +56,28 @@ void hl__wake_write(hl_sandbox *sandbox, hl_status *status, hl_error *err)
         *status = hl__os_random(wake->seed, sizeof wake->seed, err);
 }
 
-void hl__wake_refresh(hl_sandbox *sandbox)
+/* Brings the clock of a long-lived sandbox up to date. */
+static void refresh(hl_sandbox *sandbox)
 {
     const struct hl_abi_wake *wake = sandbox->space->wake;
     uint64_t ticks = hl__os_tsc() - wake->tsc_base;
     if (sandbox->options.clock == HL_CLOCK_HOST &&
         ticks / 1000 > sandbox->context->machine.tsc_khz * (REFRESH_AFTER_NS / 1000000) / 1000)
         write_times(sandbox, hl__os_realtime_ns());
+}
+
+/* How long the counter is believed after a look at the clock, and how much time the look may take. */
+#define BELIEVED_MS 100
+#define LOOK_US 20
+
+uint64_t hl__clock_look(hl_sandbox *sandbox)
+{
+    uint64_t khz = sandbox->context->machine.tsc_khz, before = hl__os_tsc();
+    struct hl__clock *clock = &sandbox->clock;
+    clock->ns = hl__os_monotonic_ns();
+    clock->tsc = hl__os_tsc();
+    clock->ns_per_tick = (UINT64_C(1000000) << 32) / khz;
+    clock->ticks_max = clock->tsc - before < khz * LOOK_US / 1000 ? khz * BELIEVED_MS : 0;
+    refresh(sandbox);
+    return clock->ns;
 }

@@ -2,16 +2,17 @@
 #ifndef HL_UTIL_ERROR_H
 #define HL_UTIL_ERROR_H
 
+#include "util/paths.h"
 #include <hyperlight/error.h>
 
 /* Fills `err` (may be NULL) completely and returns `status`. `source`: static name of the function
  * or system call. */
-hl_status hl__error_set(hl_error *err, hl_status status, const char *source, const char *format,
-                        ...) HL_PRINTF(4, 5);
+HL__COLD_PATH hl_status hl__error_set(hl_error *err, hl_status status, const char *source,
+                                      const char *format, ...) HL_PRINTF(4, 5);
 
 /* The same for a failed system call: appends ": " and the text of `os_error`. */
-hl_status hl__error_os(hl_error *err, hl_status status, int os_error, const char *source,
-                       const char *format, ...) HL_PRINTF(5, 6);
+HL__COLD_PATH hl_status hl__error_os(hl_error *err, hl_status status, int os_error,
+                                     const char *source, const char *format, ...) HL_PRINTF(5, 6);
 
 /* Copies hostile text: at most capacity-1 bytes, control characters, DEL and invalid UTF-8 as \xNN,
  * "..." at the end if it was cut. NUL-terminates. */

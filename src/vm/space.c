@@ -9,16 +9,6 @@ static uint64_t page_round(uint64_t size)
     return (size + HL__PAGE - 1) & ~(HL__PAGE - 1);
 }
 
-static uint64_t mailbox_offset(const hl__space *space)
-{
-    return space->vm->shim->data_memory_size;
-}
-
-uint64_t hl__space_output_offset(const hl__space *space)
-{
-    return mailbox_offset(space) + sizeof(struct hl_abi_mailbox);
-}
-
 uint64_t hl__space_boot_offset(const hl__space *space)
 {
     return hl__space_output_offset(space) + sizeof(struct hl_abi_output);
@@ -80,7 +70,7 @@ static bool map_runtime(hl__space *space, uint64_t boot_size)
 {
     const hl__vm *vm = space->vm;
     uint64_t read_only = HL__PTE_USER | HL__PTE_NO_EXECUTE;
-    uint64_t mailbox = mailbox_offset(space);
+    uint64_t mailbox = hl__space_mailbox_offset(space);
     uint64_t boot = hl__space_boot_offset(space);
     hl__tables_set(space, 0, &hl__table_entries(space, 0)[HL_ABI_SYSTEM_ADDRESS >> 39 & 511],
                    hl__system_gpa(HL__SYSTEM_TABLES) | HL__PTE_LEAF | HL__PTE_WRITE);
@@ -178,7 +168,7 @@ void hl__space_free(hl__space *space)
 }
 
 /* Host memory behind one page of user memory, NULL if user mode could not access it so. */
-static uint8_t *page_pointer(const hl__space *space, uint64_t address, bool write)
+HL__WARM_PATH static uint8_t *page_pointer(const hl__space *space, uint64_t address, bool write)
 {
     int level;
     uint64_t *entry = hl__tables_find(space, address, &level);
@@ -212,7 +202,7 @@ static bool range_wraps(uint64_t address, size_t size)
     return address + size < address;
 }
 
-bool hl__space_read(const hl__space *space, uint64_t address, void *out, size_t size)
+HL__WARM_PATH bool hl__space_read(const hl__space *space, uint64_t address, void *out, size_t size)
 {
     if (range_wraps(address, size))
         return false;
@@ -250,24 +240,6 @@ bool hl__space_write(hl__space *space, uint64_t address, const void *data, size_
         memcpy(page + ((address + done) & (HL__PAGE - 1)), (const uint8_t *)data + done, part);
     }
     return true;
-}
-
-void *hl__space_host_write(hl__space *space, uint64_t offset, size_t size)
-{
-    for (uint64_t page = offset / HL__PAGE; page <= (offset + size - 1) / HL__PAGE; page++)
-        hl__bitmap_set(space->host_dirty, page);
-    return space->ram + offset;
-}
-
-struct hl_abi_mailbox *hl__space_mailbox(hl__space *space, size_t inline_size)
-{
-    return hl__space_host_write(space, mailbox_offset(space),
-                                offsetof(struct hl_abi_mailbox, inline_message) + inline_size);
-}
-
-const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space)
-{
-    return (const struct hl_abi_mailbox *)(space->ram + mailbox_offset(space));
 }
 
 static void unmap_page(hl__space *space, uint32_t table, uint64_t *entry, uint64_t address,

@@ -64,8 +64,16 @@ void hl__space_free(hl__space *space); /* NULL is fine; drops its reference to t
 
 /* Offset in RAM of the boot block, and of what comes first: the shim's data at 0. */
 uint64_t hl__space_boot_offset(const hl__space *space);
-/* And of struct hl_abi_output. */
-uint64_t hl__space_output_offset(const hl__space *space);
+/* And of the mailbox and of struct hl_abi_output. */
+static inline uint64_t hl__space_mailbox_offset(const hl__space *space)
+{
+    return space->vm->shim->data_memory_size;
+}
+
+static inline uint64_t hl__space_output_offset(const hl__space *space)
+{
+    return hl__space_mailbox_offset(space) + sizeof(struct hl_abi_mailbox);
+}
 
 /* Does what the guest asks: all of it, or nothing, unless the run is cancelled meanwhile. Returns
  * 0, -EINVAL, -ENOMEM or -EINTR. */
@@ -89,11 +97,25 @@ bool hl__space_writable(const hl__space *space, uint64_t address, size_t size);
 
 /* The one way for the host to write RAM directly: a pointer to RAM at `offset`, recorded as
  * written. */
-void *hl__space_host_write(hl__space *space, uint64_t offset, size_t size);
+static inline void *hl__space_host_write(hl__space *space, uint64_t offset, size_t size)
+{
+    for (uint64_t page = offset / HL__PAGE; page <= (offset + size - 1) / HL__PAGE; page++)
+        hl__bitmap_set(space->host_dirty, page);
+    return space->ram + offset;
+}
 
-/* The mailbox, for reading; write through hl__space_host_write(HL__RAM_MAILBOX). */
-struct hl_abi_mailbox *hl__space_mailbox(hl__space *space, size_t inline_size);
-const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space);
+/* The mailbox, to be written, with so many bytes of its inline message; and for reading. */
+static inline struct hl_abi_mailbox *hl__space_mailbox(hl__space *space, size_t inline_size)
+{
+    return (struct hl_abi_mailbox *)hl__space_host_write(
+        space, hl__space_mailbox_offset(space),
+        offsetof(struct hl_abi_mailbox, inline_message) + inline_size);
+}
+
+static inline const struct hl_abi_mailbox *hl__space_mailbox_read(const hl__space *space)
+{
+    return (const struct hl_abi_mailbox *)(space->ram + hl__space_mailbox_offset(space));
+}
 
 /* A table, or some of its entries, changed in a way that removes rights. */
 void hl__space_table_stale(hl__space *space, uint32_t table);

@@ -191,7 +191,8 @@ static void forget_system_call(const hl__vm *vm)
     memset(vm->system + HL__SYSTEM_SYSCALL * HL__PAGE, 0, sizeof(uint64_t));
 }
 
-static hl_status prepare(hl__vm *vm, hl__space *space, enum hl__entry entry, hl_error *err)
+HL__WARM_PATH static hl_status prepare(hl__vm *vm, hl__space *space, enum hl__entry entry,
+                                       hl_error *err)
 {
     hl_status status = HL_OK;
     if (space->stale_count) {
@@ -290,8 +291,8 @@ static hl_status decode_fault(hl__vm *vm, struct hl__event *event, hl_error *err
     return HL_OK;
 }
 
-static hl_status decode(hl__vm *vm, const struct hl__exit *exit, struct hl__event *event,
-                        hl_error *err)
+HL__WARM_PATH static hl_status decode(hl__vm *vm, const struct hl__exit *exit,
+                                      struct hl__event *event, hl_error *err)
 {
     switch (exit->kind) {
     case HL__EXIT_DOORBELL:
@@ -325,8 +326,8 @@ static hl_status decode(hl__vm *vm, const struct hl__exit *exit, struct hl__even
     return HL_OK;
 }
 
-hl_status hl__vcpu_enter(hl__vm *vm, hl__space *space, enum hl__entry entry, hl__control *control,
-                         struct hl__event *event, hl_error *err)
+HL__WARM_PATH hl_status hl__vcpu_enter(hl__vm *vm, hl__space *space, enum hl__entry entry,
+                                       hl__control *control, struct hl__event *event, hl_error *err)
 {
     struct hl__exit exit;
     hl_status status = prepare(vm, space, entry, err);

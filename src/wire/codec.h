@@ -1,17 +1,13 @@
 /*
- * What the files of the codec share: reading items of a message, refusing, and building decoded
- * values in memory that the caller gives (the guest SDK decodes into its arena).
+ * What the files of the codec share: refusing, copying and comparing what is mostly short, and
+ * decoding into memory that the caller gives (the guest SDK decodes into its arena).
  */
 #ifndef HL_WIRE_CODEC_H
 #define HL_WIRE_CODEC_H
 
+#include "util/paths.h"
+#include "wire/arena.h"
 #include "wire/wire.h"
-
-/* Start of the block that holds a decoded message; values, entries and fetched bytes follow. */
-struct hl__wire_block {
-    void *data; /* the message itself, freed with the block; NULL if it is borrowed */
-    void *reserved;
-};
 
 /* Payload of a string or byte array of `size` bytes: with its NUL, padded. */
 static inline uint64_t hl__wire_padded(uint64_t size)
@@ -30,8 +26,73 @@ static inline bool hl__wire_is_parameter(unsigned type)
     return type <= HL_TYPE_MAP || type == HL_TYPE_ANY;
 }
 
+/* The following three do without a call what is mostly done to short texts: the call would cost more
+ * (util/paths.h). Words overlap where the size is no multiple of theirs. */
+
+static inline uint64_t hl__wire_word(const void *data)
+{
+    uint64_t word;
+    memcpy(&word, data, sizeof word);
+    return word;
+}
+
+/* Fewer than 8 bytes as a word. */
+static inline uint64_t hl__wire_short_word(const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+    uint64_t word = 0;
+    unsigned char *out = (unsigned char *)&word;
+    if (size & 4)
+        memcpy(out, bytes, 4);
+    if (size & 2)
+        memcpy(out + (size & 4), bytes + (size & 4), 2);
+    if (size & 1)
+        out[size - 1] = bytes[size - 1];
+    return word;
+}
+
+/* As memcpy. */
+static inline void hl__wire_copy(void *out, const void *data, size_t size)
+{
+    enum { CHUNK = 32, LONG = 512 };
+    unsigned char *to = out;
+    const unsigned char *from = data;
+    if (size > LONG) {
+        memcpy(to, from, size);
+        return;
+    }
+    if (size < sizeof(uint64_t)) {
+        for (size_t at = 0; at < size; at++)
+            to[at] = from[at];
+        return;
+    }
+    if (size < CHUNK) {
+        for (size_t at = 0; at < size - 8; at += 8)
+            memcpy(to + at, from + at, 8);
+        memcpy(to + size - 8, from + size - 8, 8);
+        return;
+    }
+    for (size_t at = 0; at < size - CHUNK; at += CHUNK)
+        memcpy(to + at, from + at, CHUNK);
+    memcpy(to + size - CHUNK, from + size - CHUNK, CHUNK);
+}
+
+static inline bool hl__wire_equal(const hl_span *left, const hl_span *right)
+{
+    size_t size = left->size;
+    if (size != right->size)
+        return false;
+    if (size < sizeof(uint64_t))
+        return hl__wire_short_word(left->data, size) == hl__wire_short_word(right->data, size);
+    size -= sizeof(uint64_t);
+    for (size_t at = 0; at < size; at += sizeof(uint64_t))
+        if (hl__wire_word(left->data + at) != hl__wire_word(right->data + at))
+            return false;
+    return hl__wire_word(left->data + size) == hl__wire_word(right->data + size);
+}
+
 /* Fills in `problem` and returns false. */
-bool hl__wire_refuse(hl__wire_problem *problem, hl_status status, const char *reason);
+HL__COLD_PATH bool hl__wire_refuse(hl__wire_problem *problem, hl_status status, const char *reason);
 
 /* Whether a function's name is acceptable: 1 to HL_NAME_MAX bytes of UTF-8 without NUL. */
 bool hl__wire_is_name(const hl_span *name);
@@ -44,49 +105,10 @@ enum hl__wire_keys hl__wire_keys_check(const hl_span *first, size_t stride, size
 /* Length of the longest prefix that is valid UTF-8. */
 size_t hl__wire_utf8_prefix(const char *text, size_t size);
 
-/* Reads a message from front to back; never past `end`. */
-struct hl__wire_reader {
-    const unsigned char *at;
-    const unsigned char *end;
-    hl__wire_problem *problem;
-};
-
-static inline uint64_t hl__wire_left(const struct hl__wire_reader *reader)
-{
-    return (uint64_t)(reader->end - reader->at);
-}
-
-/* Checks kind and size and reads the head. */
-bool hl__wire_read_message(struct hl__wire_reader *reader, uint32_t kind, const void *data,
-                           uint64_t size, struct hl_wire_head *head);
-/* Reads an item's head and checks its reserved bytes and flags. */
-bool hl__wire_read_head(struct hl__wire_reader *reader, struct hl_wire_value *head);
-/* Reads the payload of a string or byte array that is not a reference. */
-bool hl__wire_read_payload(struct hl__wire_reader *reader, uint64_t size, hl_span *span);
-/* Reads a whole string that is a function's name. */
-bool hl__wire_read_name(struct hl__wire_reader *reader, hl_span *name);
-/* Nothing may be left. */
-bool hl__wire_read_end(struct hl__wire_reader *reader);
-
-/* A checked message and what its decoded form needs. */
-struct hl__wire_plan {
-    struct hl__wire_reader reader; /* behind the head */
-    uint32_t kind;
-    uint32_t count;
-    uint64_t limit;      /* bytes that references may still bring */
-    bool references;     /* allowed */
-    size_t value_count;  /* all levels */
-    size_t entry_count;  /* those of them that are values in maps */
-    uint64_t fetch_size; /* storage for referenced bytes */
-};
-
-/* Checks everything in a CALL or VALUE message but map keys' uniqueness and referenced bytes. */
-bool hl__wire_plan_make(struct hl__wire_plan *plan, uint32_t kind, const void *data, uint64_t size,
-                        uint64_t limit, bool references, hl__wire_problem *problem);
-/* Bytes that hl__wire_plan_build() needs; UINT64_MAX if they cannot be counted. */
-uint64_t hl__wire_plan_size(const struct hl__wire_plan *plan);
-/* Decodes into `block` (16-byte aligned). The message must not have changed since the plan. */
-bool hl__wire_plan_build(const struct hl__wire_plan *plan, struct hl__wire_block *block,
-                         hl__wire_fetch fetch, void *user, hl__wire_message *message);
+/* Decodes into an arena; the message must stay where it is. What was taken from the arena before a
+ * refusal stays taken. */
+bool hl__wire_decode_in(struct hl__arena *arena, uint32_t kind, const void *data, uint64_t size,
+                        uint64_t limit, hl__wire_fetch fetch, void *user, hl__wire_message *message,
+                        hl__wire_problem *problem);
 
 #endif

@@ -1,5 +1,5 @@
 /* Decodes the EXPORTS message with which a guest declares its functions. */
-#include "wire/codec.h"
+#include "wire/read.h"
 
 #include <stdlib.h>
 
@@ -10,11 +10,6 @@ struct exports {
     hl_type *types;
     char *names;
 };
-
-static bool exports_refuse(struct hl__wire_reader *reader, const char *reason)
-{
-    return hl__wire_refuse(reader->problem, HL_GUEST_BAD_REPLY, reason);
-}
 
 /* Reads what follows a name: no types, or at least the result's. */
 static bool exports_read_types(struct hl__wire_reader *reader, hl_span *types)
@@ -27,12 +22,13 @@ static bool exports_read_types(struct hl__wire_reader *reader, hl_span *types)
         return true;
     if (head.type != HL_TYPE_BYTES || head.flags != 0 || head.data < 1 ||
         head.data > 1 + HL_PARAMETERS_MAX)
-        return exports_refuse(reader, "signature of an exported function is malformed");
+        return hl__wire_read_refuse(reader, "signature of an exported function is malformed");
     if (!hl__wire_read_payload(reader, head.data, types))
         return false;
     for (size_t i = 0; i < types->size; i++)
         if (!hl__wire_is_parameter((unsigned char)types->data[i]))
-            return exports_refuse(reader, "signature of an exported function has an unknown type");
+            return hl__wire_read_refuse(reader,
+                                        "signature of an exported function has an unknown type");
     return true;
 }
 
@@ -43,7 +39,7 @@ static bool exports_check(struct hl__wire_reader reader, uint32_t count, size_t 
     hl_span name, types;
     *names_size = *type_count = 0;
     if (count > HL_WIRE_EXPORTS_MAX)
-        return exports_refuse(&reader, "more than 1024 exported functions");
+        return hl__wire_read_refuse(&reader, "more than 1024 exported functions");
     for (uint32_t i = 0; i < count; i++) {
         if (!hl__wire_read_name(&reader, &name) || !exports_read_types(&reader, &types))
             return false;
@@ -85,7 +81,7 @@ static bool exports_unique(struct hl__wire_reader *reader, const hl__wire_export
     case HL__WIRE_KEYS_UNIQUE:
         return true;
     case HL__WIRE_KEYS_DUPLICATE:
-        return exports_refuse(reader, "a function is exported twice");
+        return hl__wire_read_refuse(reader, "a function is exported twice");
     default:
         return hl__wire_refuse(reader->problem, HL_OUT_OF_MEMORY, "out of memory");
     }

@@ -2,17 +2,39 @@
 #include "util/error.h"
 #include "wire/codec.h"
 
-/* Bytes of plain ASCII at the start, found eight at a time. */
+#define HIGH_BITS UINT64_C(0x8080808080808080)
+
+enum { CHUNK = 32 };
+
+static inline bool utf8_chunk_is_ascii(const unsigned char *text)
+{
+    uint64_t words = hl__wire_word(text) | hl__wire_word(text + 8) | hl__wire_word(text + 16) |
+                     hl__wire_word(text + 24);
+    return (words & HIGH_BITS) == 0;
+}
+
+HL__WARM_PATH static bool utf8_is_ascii(const unsigned char *text, size_t size)
+{
+    if (size < sizeof(uint64_t))
+        return (hl__wire_short_word(text, size) & HIGH_BITS) == 0;
+    if (size >= CHUNK) {
+        for (size_t at = 0; at < size - CHUNK; at += CHUNK)
+            if (!utf8_chunk_is_ascii(text + at))
+                return false;
+        return utf8_chunk_is_ascii(text + size - CHUNK);
+    }
+    uint64_t words = hl__wire_word(text + size - sizeof words);
+    for (size_t at = 0; at < size - sizeof words; at += sizeof words)
+        words |= hl__wire_word(text + at);
+    return (words & HIGH_BITS) == 0;
+}
+
+/* Bytes of plain ASCII at the start. */
 static size_t utf8_ascii_prefix(const unsigned char *text, size_t size)
 {
     size_t at = 0;
-    while (size - at >= sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, text + at, sizeof word);
-        if (word & UINT64_C(0x8080808080808080))
-            break;
-        at += sizeof word;
-    }
+    while (size - at >= 64 && utf8_is_ascii(text + at, 64))
+        at += 64;
     while (at < size && text[at] < 0x80)
         at++;
     return at;
@@ -60,7 +82,36 @@ size_t hl__wire_utf8_prefix(const char *text, size_t size)
     return at;
 }
 
-bool hl__text_is_utf8(const char *text, size_t size)
+HL__WARM_PATH bool hl__text_is_utf8(const char *text, size_t size)
 {
-    return hl__wire_utf8_prefix(text, size) == size;
+    return utf8_is_ascii((const unsigned char *)text, size) ||
+           hl__wire_utf8_prefix(text, size) == size;
+}
+
+/* Whether all bytes are ASCII and none is NUL: subtracting 1 borrows the high bit of a NUL. */
+static inline bool utf8_is_plain(const char *text, size_t size)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; size >= sizeof ones; size -= sizeof ones, text += sizeof ones) {
+        uint64_t word = hl__wire_word(text);
+        if ((word | (word - ones)) & HIGH_BITS)
+            return false;
+    }
+    uint64_t word = hl__wire_short_word(text, size) | ones << (8 * size);
+    return ((word | (word - ones)) & HIGH_BITS) == 0;
+}
+
+HL__WARM_PATH bool hl__wire_is_name(const hl_span *name)
+{
+    if (name->data == NULL || name->size < 1 || name->size > HL_NAME_MAX)
+        return false;
+    return utf8_is_plain(name->data, name->size) ||
+           (memchr(name->data, 0, name->size) == NULL && hl__text_is_utf8(name->data, name->size));
+}
+
+bool hl__wire_refuse(hl__wire_problem *problem, hl_status status, const char *reason)
+{
+    problem->status = status;
+    problem->reason = reason;
+    return false;
 }

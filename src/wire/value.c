@@ -3,13 +3,11 @@
 
 #include <stdlib.h>
 
-void hl_value_free(hl_value *value)
+HL__WARM_PATH void hl_value_free(hl_value *value)
 {
     if (value == NULL || value->owner == NULL)
         return;
-    struct hl__wire_block *block = value->owner;
-    free(block->data);
-    free(block);
+    hl__arena_blocks_free(value->owner);
     *value = hl_value_null();
 }
 

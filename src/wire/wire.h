@@ -18,19 +18,22 @@ typedef struct hl__wire_problem {
     const char *reason;
 } hl__wire_problem;
 
-/* Size of the message, checking the values on the way (types, UTF-8, depth, count, duplicate keys).
- * `references`: long strings and bytes will be sent as references. */
-bool hl__wire_call_size(const hl_span *function, const hl_value *arguments, size_t count,
-                        bool references, uint64_t limit, uint64_t *size, hl__wire_problem *problem);
-bool hl__wire_value_size(const hl_value *value, bool references, uint64_t limit, uint64_t *size,
-                         hl__wire_problem *problem);
-/* `limit` counts the referenced bytes too; *size does not. */
+/* What a message holds. */
+typedef struct hl__wire_content {
+    const hl_span *function; /* CALL: its name; NULL: a VALUE message */
+    const hl_value *values;  /* CALL: arguments; VALUE: one */
+    size_t count;
+    bool references; /* long strings and bytes are sent as references */
+    uint64_t limit;  /* of the message and all referenced bytes */
+} hl__wire_content;
 
-/* Writes a message of exactly the size computed before, to memory that the other side may be
- * reading: write-only. */
-void hl__wire_call_write(void *out, const hl_span *function, const hl_value *arguments,
-                         size_t count, bool references);
-void hl__wire_value_write(void *out, const hl_value *value, bool references);
+/*
+ * Checks the values (types, UTF-8, depth, count, duplicate keys) and writes the message to memory
+ * that the other side may be reading: write-only. *size is the message's size. If that exceeds
+ * `capacity`, only a part was written and checked, and it must be encoded again with room for all.
+ */
+bool hl__wire_encode(const hl__wire_content *content, void *out, uint64_t capacity, uint64_t *size,
+                     hl__wire_problem *problem);
 
 /* Fetches `size` referenced bytes at a guest address into `out`; false if the range is not
  * readable. */
@@ -38,24 +41,27 @@ typedef bool (*hl__wire_fetch)(void *user, uint64_t address, void *out, size_t s
 
 typedef struct hl__wire_message {
     hl_span function; /* CALL: its name, valid UTF-8, 1 to HL_NAME_MAX bytes */
-    hl_value *values; /* CALL: arguments; VALUE: one */
+    hl_value *values; /* CALL: arguments; VALUE: `value` below, so that no copy of this is used */
     size_t count;
-    /* one block that holds everything decoded; free() it, or hl__wire_message_take */
-    void *owner;
+    hl_value value;
+    void *owner; /* what everything decoded lies in: hl__wire_message_free, hl__wire_message_take */
 } hl__wire_message;
 
+/* Memory from malloc for a message that is to be decoded; NULL: none left. */
+void *hl__wire_buffer_new(uint64_t size);
+void hl__wire_buffer_free(void *data); /* NULL is fine */
+
 /*
- * Decodes a CALL or VALUE message. `data` is a private copy, 8-byte aligned, that the result points
- * into: `take_data` says whether the message takes it over (it must come from malloc, and is freed
- * with the result or on failure) or only borrows it. fetch NULL: references are malformed. `limit`
- * bounds the message plus all referenced bytes: HL_REPLY_TOO_LARGE in problem->status.
+ * Decodes a CALL or VALUE message. `data` is a private copy in a buffer of hl__wire_buffer_new(),
+ * which the message takes over: it is freed with the result or on failure. fetch NULL: references
+ * are malformed. `limit` bounds the message plus all referenced bytes: HL_REPLY_TOO_LARGE in
+ * problem->status.
  */
-bool hl__wire_decode(uint32_t kind, void *data, uint64_t size, bool take_data, uint64_t limit,
-                     hl__wire_fetch fetch, void *user, hl__wire_message *message,
-                     hl__wire_problem *problem);
+bool hl__wire_decode(uint32_t kind, void *data, uint64_t size, uint64_t limit, hl__wire_fetch fetch,
+                     void *user, hl__wire_message *message, hl__wire_problem *problem);
 void hl__wire_message_free(hl__wire_message *message);
 /* Turns the single value of a VALUE message into one that owns everything (hl_value_free). The
- * message is empty afterwards. */
+ * message is gone afterwards. */
 hl_value hl__wire_message_take(hl__wire_message *message);
 
 /* An exported function as declared by the guest. */

@@ -45,10 +45,10 @@ static void fuzz_require(bool condition)
 static bool decode(uint32_t kind, const struct hl__line *line, hl__wire_message *message)
 {
     hl__wire_problem problem = {HL_OK, ""};
-    void *copy = malloc(line->size);
+    void *copy = hl__wire_buffer_new(line->size);
 
     memcpy(copy, line->message, line->size);
-    if (hl__wire_decode(kind, copy, line->size, true, UINT64_MAX, NULL, NULL, message, &problem))
+    if (hl__wire_decode(kind, copy, line->size, UINT64_MAX, NULL, NULL, message, &problem))
         return true;
     fuzz_require(false);
     return false;

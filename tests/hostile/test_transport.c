@@ -8,7 +8,7 @@
 #include "sandbox/sandbox.h"
 #include <errno.h>
 
-enum { SMALL = 4096 };
+enum { SMALL = 8192 };
 
 /* A message in the victim's scratch memory, built by the test. */
 struct draft {
@@ -192,13 +192,15 @@ static void references_that_lie(void **state)
 }
 
 /* Many references to one block are counted one by one. */
+/* Readable memory, but too much of it. */
 static void references_that_multiply(void **state)
 {
+    enum { PART = 64 * 4096, COUNT = HL_TRANSFER_SIZE_DEFAULT / PART };
     struct draft draft;
     begin(&draft, HL_WIRE_VALUE, 1);
-    put_value(&draft, HL_TYPE_LIST, 0, 65);
-    for (int i = 0; i < 65; i++)
-        put_reference(&draft, HL_ABI_PROGRAM_ADDRESS, 1 << 20);
+    put_value(&draft, HL_TYPE_LIST, 0, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        put_reference(&draft, scratch(*state), PART);
     reply(*state, HL_REPLY_TOO_LARGE, &draft);
 }
 

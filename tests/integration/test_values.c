@@ -218,7 +218,8 @@ static size_t size_for(uint64_t limit)
     hl__wire_problem problem;
     uint64_t empty;
     const hl_value value = hl_value_bytes("", 0);
-    assert_true(hl__wire_call_size(&name, &value, 1, false, limit, &empty, &problem));
+    const hl__wire_content content = {&name, &value, 1, false, limit};
+    assert_true(hl__wire_encode(&content, NULL, 0, &empty, &problem));
     return (size_t)(limit - empty + 7); /* the NUL is in the padding */
 }
 

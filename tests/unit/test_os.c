@@ -386,6 +386,7 @@ static void test_random(void **state)
 static void test_fork_generation(void **state)
 {
     (void)state;
+    hl__os_forks_watch();
     uint64_t before = hl__os_fork_generation();
     pid_t child = fork();
     if (child == 0)

@@ -55,10 +55,10 @@ static hl__wire_message host_decode(uint32_t kind, uint64_t address, uint64_t si
 {
     hl__wire_message message;
     hl__wire_problem problem = {HL_OK, "none"};
-    void *copy = malloc(size);
+    void *copy = hl__wire_buffer_new(size);
     assert_non_null(copy);
     memcpy(copy, (const void *)(uintptr_t)address, size);
-    if (!hl__wire_decode(kind, copy, size, true, UINT64_MAX, host_fetch, NULL, &message, &problem))
+    if (!hl__wire_decode(kind, copy, size, UINT64_MAX, host_fetch, NULL, &message, &problem))
         fail_msg("the guest sent a bad message: %s", problem.reason);
     return message;
 }
@@ -77,15 +77,22 @@ static void *host_place(uint64_t size)
     return place;
 }
 
+static uint64_t host_send(const hl__wire_content *content)
+{
+    hl__wire_problem problem;
+    uint64_t size;
+    assert_true(hl__wire_encode(content, NULL, 0, &size, &problem));
+    assert_true(hl__wire_encode(content, host_place(size), size, &size, &problem));
+    return size;
+}
+
 static void host_send_call(const struct exchange *exchange)
 {
     const hl_span name = {exchange->function, strlen(exchange->function)};
-    hl__wire_problem problem;
-    uint64_t size;
-    assert_true(hl__wire_call_size(&name, exchange->arguments, exchange->count, false, UINT64_MAX,
-                                   &size, &problem));
+    const hl__wire_content content = {&name, exchange->arguments, exchange->count, false,
+                                      UINT64_MAX};
     host.transfer_live = 0;
-    hl__wire_call_write(host_place(size), &name, exchange->arguments, exchange->count, false);
+    uint64_t size = host_send(&content);
     host.transfer_live = size > HL_ABI_INLINE_SIZE ? size : 0;
 }
 
@@ -120,10 +127,8 @@ static int64_t host_call(uint64_t address, uint64_t size)
     host.host_calls++;
     bool echo = host.answer.type == HL_TYPE_ANY;
     hl_value answer = echo ? message.values[0] : host.answer;
-    hl__wire_problem problem;
-    uint64_t answer_size;
-    assert_true(hl__wire_value_size(&answer, false, UINT64_MAX, &answer_size, &problem));
-    hl__wire_value_write(host_place(answer_size), &answer, false);
+    const hl__wire_content content = {NULL, &answer, 1, false, UINT64_MAX};
+    host_send(&content);
     hl__wire_message_free(&message);
     return (int64_t)host.answer_outcome;
 }

@@ -247,6 +247,15 @@ static struct hl__line read_line(struct hl__json_reader *r, const char *text)
     return hl__json_line(r, HL__JSON_ANY);
 }
 
+/* A copy of a line's message for hl__wire_decode(). */
+static void *buffer_of(const struct hl__line *line)
+{
+    void *buffer = hl__wire_buffer_new(line->size);
+
+    assert_non_null(buffer);
+    return memcpy(buffer, line->message, line->size);
+}
+
 /* The value of {"result":TEXT}, decoded by the host library. */
 static hl_value read_value(const char *text)
 {
@@ -262,8 +271,8 @@ static hl_value read_value(const char *text)
 
     if (line.kind != HL__LINE_RESULT)
         fail_msg("%s: %s", text, r.problem);
-    if (!hl__wire_decode(HL_WIRE_VALUE, memcpy(malloc(line.size), line.message, line.size),
-                         line.size, true, UINT64_MAX, NULL, NULL, &message, &problem))
+    if (!hl__wire_decode(HL_WIRE_VALUE, buffer_of(&line), line.size, UINT64_MAX, NULL, NULL,
+                         &message, &problem))
         fail_msg("%s: the host says: %s", text, problem.reason);
     hl__json_reader_free(&r);
     free(whole);
@@ -652,8 +661,8 @@ static void host_calls_are_messages(void **state)
         hl__wire_message message;
 
         assert_int_equal(line.kind, HL__LINE_CALL);
-        assert_true(hl__wire_decode(HL_WIRE_CALL, (void *)(uintptr_t)line.message, line.size, false,
-                                    UINT64_MAX, NULL, NULL, &message, &problem));
+        assert_true(hl__wire_decode(HL_WIRE_CALL, buffer_of(&line), line.size, UINT64_MAX, NULL,
+                                    NULL, &message, &problem));
         assert_string_equal(message.function.data, "add");
         assert_int_equal(message.count, 3);
         assert_int_equal(message.values[1].type, HL_TYPE_BYTES);
@@ -672,8 +681,8 @@ static void host_calls_are_messages(void **state)
         assert_int_equal(line.kind, length == 256 ? HL__LINE_INVALID : HL__LINE_CALL);
         if (length == 256)
             break;
-        assert_true(hl__wire_decode(HL_WIRE_CALL, (void *)(uintptr_t)line.message, line.size, false,
-                                    UINT64_MAX, NULL, NULL, &message, &problem));
+        assert_true(hl__wire_decode(HL_WIRE_CALL, buffer_of(&line), line.size, UINT64_MAX, NULL,
+                                    NULL, &message, &problem));
         assert_int_equal(message.function.size, length);
         hl__wire_message_free(&message);
     }
@@ -749,16 +758,17 @@ static void results_follow_the_signature(void **state)
 static char *write_value(const hl_value *value, size_t piece)
 {
     struct hl__json_writer w = {0};
+    const hl__wire_content content = {NULL, value, 1, false, UINT64_MAX};
     hl__wire_problem problem = {HL_OK, ""};
     uint64_t size;
     char *text = malloc(1 << 16);
     size_t length = 0, got;
     void *message;
 
-    if (!hl__wire_value_size(value, false, UINT64_MAX, &size, &problem))
+    if (!hl__wire_encode(&content, NULL, 0, &size, &problem))
         fail_msg("%s", problem.reason);
     message = malloc(size);
-    hl__wire_value_write(message, value, false);
+    assert_true(hl__wire_encode(&content, message, size, &size, &problem));
     assert_true(hl__json_write_start(&w, HL__JSON_RESULT, message, size, false));
     while ((got = hl__json_write(&w, (uint8_t *)text + length, piece)) != 0)
         length += got;
@@ -819,8 +829,8 @@ static void calls_are_written(void **state)
     uint8_t text[128];
 
     (void)state;
-    assert_true(hl__wire_call_size(&name, arguments, 2, false, sizeof message, &size, &problem));
-    hl__wire_call_write(message, &name, arguments, 2, false);
+    const hl__wire_content content = {&name, arguments, 2, false, sizeof message};
+    assert_true(hl__wire_encode(&content, message, sizeof message, &size, &problem));
     for (int restored = 0; restored < 2; restored++) {
         const char *expected =
             restored ? "{\"call\":\"na\\\"me\",\"args\":[\"x\",2],\"restored\":true}\n"
@@ -942,8 +952,8 @@ static void values_come_back_equal(void **state)
         line = hl__json_line(&r, HL__JSON_ANY);
         if (line.kind != HL__LINE_RESULT)
             fail_msg("%s: %s", text, r.problem);
-        if (!hl__wire_decode(HL_WIRE_VALUE, memcpy(malloc(line.size), line.message, line.size),
-                             line.size, true, UINT64_MAX, NULL, NULL, &message, &problem))
+        if (!hl__wire_decode(HL_WIRE_VALUE, buffer_of(&line), line.size, UINT64_MAX, NULL, NULL,
+                             &message, &problem))
             fail_msg("%s: %s", text, problem.reason);
         back = hl__wire_message_take(&message);
         if (!hl_value_equal(&value, &back))

@@ -12,14 +12,14 @@
 #include <sys/random.h>
 #include <time.h>
 
-static uint64_t clock_ns(clockid_t clock)
+HL__WARM_PATH static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
     clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-uint64_t hl__os_monotonic_ns(void)
+HL__WARM_PATH uint64_t hl__os_monotonic_ns(void)
 {
     return clock_ns(CLOCK_MONOTONIC);
 }
@@ -45,11 +45,11 @@ hl_status hl__os_random(void *data, size_t size, hl_error *err)
     return HL_OK;
 }
 
-static atomic_uint_fast64_t fork_generation = 1;
+atomic_uint_fast64_t hl__os_forks = 1;
 
 static void count_fork(void)
 {
-    atomic_fetch_add_explicit(&fork_generation, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&hl__os_forks, 1, memory_order_relaxed);
 }
 
 static void watch_forks(void)
@@ -57,11 +57,10 @@ static void watch_forks(void)
     pthread_atfork(NULL, NULL, count_fork);
 }
 
-uint64_t hl__os_fork_generation(void)
+void hl__os_forks_watch(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
-    return atomic_load_explicit(&fork_generation, memory_order_relaxed);
 }
 
 void hl__os_error_text(int os_error, char *text, size_t size)

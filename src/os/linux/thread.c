@@ -34,14 +34,14 @@ void hl__os_word_wake(atomic_uint *word)
     errno = saved;
 }
 
-int hl__os_thread_id(void)
+HL__WARM_PATH int hl__os_thread_id(void)
 {
     static _Thread_local int thread;
     static _Thread_local uint64_t generation;
-    uint64_t now = hl__os_fork_generation();
-    if (thread == 0 || generation != now) {
+    if (thread == 0 || generation != hl__os_fork_generation()) {
+        hl__os_forks_watch();
+        generation = hl__os_fork_generation();
         thread = (int)syscall(SYS_gettid);
-        generation = now;
     }
     return thread;
 }

@@ -38,10 +38,10 @@ hl_status hl__os_random(void *data, size_t size, hl_error *err)
     return HL_OK;
 }
 
-/* There are no forks. */
-uint64_t hl__os_fork_generation(void)
+atomic_uint_fast64_t hl__os_forks = 1;
+
+void hl__os_forks_watch(void)
 {
-    return 1;
 }
 
 void hl__os_error_text(int os_error, char *text, size_t size)

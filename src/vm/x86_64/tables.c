@@ -1,5 +1,6 @@
 /* Page tables of one address space: walking, changing, and the record of what changed. */
 #include "vm/x86_64/tables.h"
+#include "util/paths.h"
 #include "vm/x86_64/system_area.h"
 
 static unsigned table_index(uint64_t address, int level)
@@ -17,7 +18,7 @@ static uint32_t table_below(const hl__space *space, uint64_t entry)
     return (uint32_t)((gpa - space->tables_gpa) / HL__PAGE);
 }
 
-uint64_t *hl__tables_find(const hl__space *space, uint64_t address, int *level)
+HL__WARM_PATH uint64_t *hl__tables_find(const hl__space *space, uint64_t address, int *level)
 {
     uint32_t table = 0;
     if (address >> 47)
@@ -152,7 +153,7 @@ void hl__tables_each(hl__space *space, uint64_t address, uint64_t page_count,
     each_in_table(space, 0, 4, address, address + page_count * HL__PAGE, visit, user);
 }
 
-bool hl__space_owns_ram(const hl__space *space, uint64_t gpa)
+HL__WARM_PATH bool hl__space_owns_ram(const hl__space *space, uint64_t gpa)
 {
     return gpa >= space->ram_gpa && gpa < space->ram_gpa + space->ram_size;
 }
