@@ -11,6 +11,8 @@
 #define RETIRE_SIZE_MAX (64ull << 10)
 #define LOW_START 0x40000000ull /* where MAP_32BIT looks */
 #define LOW_END 0x80000000ull
+#define VAST_START                                                                                 \
+    0x100000000000ull /* up to map_base there is room for what is too large above it */
 
 bool hl__memory_range_valid(uint64_t start, uint64_t size)
 {
@@ -174,14 +176,14 @@ uint64_t hl__memory_place(uint64_t hint, uint64_t size, uint64_t room, uint64_t 
         return hint;
     }
     if (mmap_flags & MAP_32BIT)
-        place = find_hole(LOW_START, LOW_END, size, false);
-    else if (room)
+        return find_hole(LOW_START, LOW_END, size, false);
+    if (room)
         place = find_hole(hl__memory.map_base, HL_ABI_USER_END, size + room, false);
-    if (!place && !(mmap_flags & MAP_32BIT))
+    if (!place)
         place = find_hole(hl__memory.map_base, HL_ABI_USER_END, size, use_ahead);
-    return place || mmap_flags & MAP_32BIT
-               ? place
-               : find_hole(HL_ABI_USER_START, hl__memory.map_base, size, false);
+    if (!place)
+        place = find_hole(VAST_START, hl__memory.map_base, size, false);
+    return place ? place : find_hole(HL_ABI_USER_START, hl__memory.map_base, size, false);
 }
 
 /* Tells the host of new rights on pages that are there. Pages without any right are taken out of

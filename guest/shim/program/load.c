@@ -19,8 +19,11 @@
 #include <string.h>
 
 #define IMAGE_BASE 0x550000000000ull /* position-independent programs, plus up to 1 TiB */
-#define MAP_BASE 0x100000000000ull   /* mappings without a wish, plus up to 1 TiB */
 #define SPREAD_PAGES (1ull << 28)
+/* Mappings without a wish, plus up to 128 GiB: high up as on Linux. Sanitizers and some Lisps count on
+ * that, and map other ranges of fixed addresses. */
+#define MAP_BASE 0x7e8000000000ull
+#define MAP_SPREAD_PAGES (1ull << 25)
 #define STACK_SPREAD_PAGES (1ull << 22)
 #define BREAK_SPREAD_PAGES (1ull << 13)     /* as in Linux */
 #define STACK_BACKED_SIZE (64ull << 10)     /* below what the start writes */
@@ -346,7 +349,7 @@ void hl__program_load(struct hl__program *program, struct hl_abi_registers *regi
 
     check_size(program);
     if (!hl__memory.vmas.count)
-        hl__memory.map_base = MAP_BASE + hl__random_number() % SPREAD_PAGES * HL_ABI_PAGE_SIZE;
+        hl__memory.map_base = MAP_BASE + hl__random_number() % MAP_SPREAD_PAGES * HL_ABI_PAGE_SIZE;
     program->shift = program_shift(plan, hl__stubs_room(program->file, plan->end - plan->start));
     make_stack(plan, start_size(&program->strings));
     map_image(plan, program->file, program->shift);

@@ -3,7 +3,7 @@
  * the head of the shim's image. May be included from assembly.
  *
  *   0x0000_0000_0000  64 KiB never mapped
- *   0x0000_0001_0000  the program's: HL_ABI_OP_EDIT may change it, up to HL_ABI_USER_END
+ *   0x0000_0001_0000  the program's: HL_ABI_OP_EDIT may change it
  *   0x7f00_0000_0000  the runtime's: fixed, no edit may touch it
  *   0x7fff_c000_0000  the system area: page tables, descriptor tables, ring-0 stub; supervisor-only
  */
@@ -15,7 +15,7 @@
 #define HL_ABI_CALL_PORT 0x5148
 
 #define HL_ABI_USER_START 0x000000010000
-#define HL_ABI_USER_END 0x7e0000000000
+#define HL_ABI_USER_END 0x7f0000000000
 
 #define HL_ABI_SHIM_ADDRESS 0x7f0000000000      /* shim text and constants: read, execute; shared */
 #define HL_ABI_SHIM_DATA_ADDRESS 0x7f0000200000 /* shim data and stacks: read, write */

@@ -425,6 +425,34 @@ static void test_reservations(void)
     munmap(aligned, alignment);
 }
 
+/* Sanitizers and language runtimes divide the address space by what Linux puts where, and map the rest at fixed addresses. */
+static void test_places(void)
+{
+    static const struct {
+        const char *what;
+        unsigned long start, end;
+    } ranges[] = {{"TSan's traces", 0x600000000000, 0x620000000000},
+                  {"between TSan's heap and its mappings", 0x7c0000000000, 0x7e8000000000},
+                  {"the heap of CLISP", 0x100000000000, 0x200000000000}};
+    int local = 0;
+
+    begin("places");
+    say("a mapping's",
+        (long)((uintptr_t)map_or_die(NULL, 8 * PAGE, RW, PRIVATE, -1, 0) >> 39) >= 0x7e8 / 8);
+    say("a large mapping's",
+        (long)((uintptr_t)map_or_die(NULL, 1ul << 30, PROT_NONE, PRIVATE, -1, 0) >> 39) >=
+            0x7e8 / 8);
+    say("the stack's", (long)((uintptr_t)&local >> 39) >= 0x7e8 / 8);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        size_t size = ranges[i].end - ranges[i].start;
+        void *at = mmap((void *)ranges[i].start, size, PROT_NONE,
+                        PRIVATE | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        result(ranges[i].what, at == MAP_FAILED ? -1 : 0);
+        if (at != MAP_FAILED)
+            munmap(at, size);
+    }
+}
+
 static bool all(const char *memory, size_t size, char value)
 {
     for (size_t i = 0; i < size; i++)
@@ -1184,6 +1212,7 @@ int main(void)
         {"flips", test_flips},
         {"errors", test_errors},
         {"reservations", test_reservations},
+        {"places", test_places},
         {"remaps", test_remaps},
         {"advice", test_advice},
         {"files", test_files},
