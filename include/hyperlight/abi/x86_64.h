@@ -15,7 +15,7 @@
 #define HL_ABI_CALL_PORT 0x5148
 
 #define HL_ABI_USER_START 0x000000010000
-#define HL_ABI_USER_END 0x7f0000000000
+#define HL_ABI_USER_END 0x7effc0000000
 
 #define HL_ABI_SHIM_ADDRESS 0x7f0000000000      /* shim text and constants: read, execute; shared */
 #define HL_ABI_SHIM_DATA_ADDRESS 0x7f0000200000 /* shim data and stacks: read, write */
