@@ -11,5 +11,5 @@ target_include_directories(hyperlight_guest
     PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"
     PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/guest/sdk")
 target_compile_options(hyperlight_guest PRIVATE
-    -U_FORTIFY_SOURCE -fno-stack-protector -fno-lto -fvisibility=hidden -ffunction-sections)
+    -U_FORTIFY_SOURCE -fno-stack-protector -fno-lto -fvisibility=hidden -ffunction-sections -fno-jump-tables)
 target_link_libraries(hyperlight_guest PRIVATE $<BUILD_INTERFACE:hl_warnings>)

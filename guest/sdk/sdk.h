@@ -27,6 +27,7 @@ struct hl__guest_hook {
 
 struct hl__guest {
     const struct hl_abi_shim *shim; /* NULL until it was found */
+    struct hl_abi_shim shim_copy;   /* here, so that a call touches a page less */
     bool serving;
     bool failed;              /* hl_guest_fail() was called for this call */
     const char *call_error;   /* hl_guest_error(); NULL: none */

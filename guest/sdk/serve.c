@@ -98,7 +98,13 @@ static struct serve_reply serve_request(const void *message, uint64_t size)
 static void serve_run_hooks(const struct hl_abi_wake *wake)
 {
     hl_guest_wake news = {.size = sizeof news, .generation = wake->generation};
-    memcpy(news.seed, wake->seed, sizeof news.seed);
+    /* Not through vector registers, which would keep the one thing that is not as it was at every
+     * restore until the function is called. */
+    for (size_t at = 0; at < sizeof news.seed; at += sizeof(uint64_t)) {
+        uint64_t word = hl__wire_word(wake->seed + at);
+        __asm__("" : "+r"(word));
+        memcpy(news.seed + at, &word, sizeof word);
+    }
     for (size_t i = 0; i < hl__guest.hook_count; i++)
         hl__guest.hooks[i].hook(&news, hl__guest.hooks[i].user);
 }

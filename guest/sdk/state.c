@@ -10,8 +10,10 @@ const struct hl_abi_shim *hl__guest_shim(void)
     if (hl__guest.shim == NULL) {
         const struct hl_abi_shim *shim =
             (const struct hl_abi_shim *)(uintptr_t)getauxval(HL_ABI_AT_SHIM);
-        if (shim != NULL && shim->magic == HL_ABI_SHIM_MAGIC)
-            hl__guest.shim = shim;
+        if (shim != NULL && shim->magic == HL_ABI_SHIM_MAGIC) {
+            hl__guest.shim_copy = *shim;
+            hl__guest.shim = &hl__guest.shim_copy;
+        }
     }
     return hl__guest.shim;
 }

@@ -191,8 +191,7 @@ static void forget_system_call(const hl__vm *vm)
     memset(vm->system + HL__SYSTEM_SYSCALL * HL__PAGE, 0, sizeof(uint64_t));
 }
 
-HL__WARM_PATH static hl_status prepare(hl__vm *vm, hl__space *space, enum hl__entry entry,
-                                       hl_error *err)
+static hl_status prepare(hl__vm *vm, hl__space *space, enum hl__entry entry, hl_error *err)
 {
     hl_status status = HL_OK;
     if (space->stale_count) {
@@ -330,7 +329,9 @@ HL__WARM_PATH hl_status hl__vcpu_enter(hl__vm *vm, hl__space *space, enum hl__en
                                        hl__control *control, struct hl__event *event, hl_error *err)
 {
     struct hl__exit exit;
-    hl_status status = prepare(vm, space, entry, err);
+    hl_status status = HL_OK;
+    if (space->stale_count || entry != HL__ENTRY_CONTINUE)
+        status = prepare(vm, space, entry, err);
     if (!status)
         status = hl__control_run(control, vm->driver, vm->vcpu.driver_vcpu, &exit, err);
     if (status)

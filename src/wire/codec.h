@@ -51,7 +51,7 @@ static inline uint64_t hl__wire_short_word(const void *data, size_t size)
     return word;
 }
 
-/* As memcpy. */
+/* As memcpy, of whole words. */
 static inline void hl__wire_copy(void *out, const void *data, size_t size)
 {
     enum { CHUNK = 32, LONG = 512 };
@@ -61,15 +61,9 @@ static inline void hl__wire_copy(void *out, const void *data, size_t size)
         memcpy(to, from, size);
         return;
     }
-    if (size < sizeof(uint64_t)) {
-        for (size_t at = 0; at < size; at++)
-            to[at] = from[at];
-        return;
-    }
     if (size < CHUNK) {
-        for (size_t at = 0; at < size - 8; at += 8)
-            memcpy(to + at, from + at, 8);
-        memcpy(to + size - 8, from + size - 8, 8);
+        for (size_t at = 0; at < size; at += sizeof(uint64_t))
+            memcpy(to + at, from + at, sizeof(uint64_t));
         return;
     }
     for (size_t at = 0; at < size - CHUNK; at += CHUNK)

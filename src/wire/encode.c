@@ -57,10 +57,12 @@ static inline uint64_t span_size(uint64_t size)
 
 static inline unsigned char *write_span(unsigned char *out, hl_type type, const hl_span *span)
 {
+    size_t tail = span->size % 8, whole = span->size & ~(size_t)7;
     unsigned char *end = out + span_size(span->size);
     write_head(out, type, 0, span->size);
-    memset(end - 8, 0, 8);
-    hl__wire_copy(out + sizeof(struct hl_wire_value), span->data, span->size);
+    hl__wire_copy(out + sizeof(struct hl_wire_value), span->data, whole);
+    const uint64_t last = tail == 0 ? 0 : hl__wire_short_word(span->data + whole, tail);
+    memcpy(end - sizeof last, &last, sizeof last);
     return end;
 }
 
@@ -256,10 +258,11 @@ uint64_t hl__wire_exports_size(const hl__wire_export *exports, size_t count)
 static unsigned char *write_signature(unsigned char *out, const hl_signature *signature)
 {
     unsigned char types[1 + HL_PARAMETERS_MAX];
+    const uint8_t count = (uint8_t)signature->parameter_count; /* at most HL_PARAMETERS_MAX */
     types[0] = (unsigned char)signature->result;
-    for (size_t i = 0; i < signature->parameter_count; i++)
+    for (size_t i = 0; i < count; i++)
         types[1 + i] = (unsigned char)signature->parameters[i];
-    const hl_span span = {(const char *)types, 1 + signature->parameter_count};
+    const hl_span span = {(const char *)types, 1 + (size_t)count};
     return write_span(out, HL_TYPE_BYTES, &span);
 }
 
