@@ -440,6 +440,35 @@ enum {
     POLLRDHUP = 0x2000
 };
 
+#define IPC_PRIVATE 0
+#define IPC_CREAT 01000
+#define IPC_EXCL 02000
+#define IPC_RMID 0
+#define IPC_SET 1
+#define IPC_STAT 2
+#define SHM_LOCK 11
+#define SHM_UNLOCK 12
+#define SHM_DEST 01000 /* in the mode: goes with its last attachment */
+#define SHM_HUGETLB 04000
+#define SHM_RDONLY 010000
+#define SHM_RND 020000
+#define SHM_REMAP 040000
+#define SHM_EXEC 0100000
+
+struct linux_shmid_ds {
+    int32_t key;
+    uint32_t uid, gid, creator_uid, creator_gid;
+    uint32_t mode;
+    uint16_t sequence, padding;
+    int32_t id; /* padding on Linux */
+    uint64_t unused[2];
+    uint64_t size;
+    int64_t attached, detached, changed;
+    int32_t creator, last;
+    uint64_t attachments;
+    uint64_t unused_too[2];
+};
+
 struct linux_stat {
     uint64_t device, inode, link_count;
     uint32_t mode, uid, gid, padding;

@@ -159,6 +159,9 @@ int64_t hl__memory_map(uint64_t start, uint64_t end, uint64_t flags);
 int64_t hl__memory_map_file(uint64_t start, uint64_t end, uint64_t flags, struct hl__inode *inode,
                             uint64_t offset);
 int64_t hl__memory_unmap(uint64_t start, uint64_t end);
+/* mmap.c: all of a file's pages, shared; `place`: 0, MAP_FIXED or MAP_FIXED_NOREPLACE. Its address. */
+int64_t hl__memory_map_shared(uint64_t address, uint64_t place, uint64_t protection,
+                              struct hl__inode *inode);
 int64_t hl__memory_protect(uint64_t start, uint64_t end, uint32_t rights);
 /* Picks the place of a mapping of `size` bytes; `room` bytes behind it are free, too. 0: none. */
 uint64_t hl__memory_place(uint64_t hint, uint64_t size, uint64_t room, uint64_t mmap_flags,

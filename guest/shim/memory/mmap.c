@@ -193,6 +193,20 @@ static int64_t map_file(struct map_request *request, uint64_t descriptor)
     return make_mapping(request);
 }
 
+int64_t hl__memory_map_shared(uint64_t address, uint64_t place, uint64_t protection,
+                              struct hl__inode *inode)
+{
+    struct map_request request = {.hint = address,
+                                  .size = HL__PAGE_UP(inode->size),
+                                  .flags = MAP_SHARED | place,
+                                  .vma_flags = rights_of(protection) | HL__VMA_SHARED,
+                                  .inode = inode};
+
+    if (!(protection & PROT_WRITE))
+        request.vma_flags |= HL__VMA_READ_ONLY;
+    return make_mapping(&request);
+}
+
 HL__SYSCALL(mmap)
 {
     uint64_t flags = arg[3], type = flags & MAP_TYPE;

@@ -7,6 +7,9 @@
     PARTIAL(9, mmap, "memory beyond the sandbox's is refused only if one piece asks for more than is left; MAP_HUGETLB fails with ENOMEM, MAP_SYNC with EOPNOTSUPP") \
     DONE(10, mprotect) DONE(11, munmap) DONE(12, brk) DONE(25, mremap) DONE(26, msync) \
     DONE(27, mincore) \
+    PARTIAL(29, shmget, "no huge pages; every segment is open to all users; its memory is given back by the next call on segments") \
+    DONE(30, shmat) PARTIAL(31, shmctl, "IPC_STAT, IPC_SET, IPC_RMID, SHM_LOCK and SHM_UNLOCK") \
+    DONE(67, shmdt) \
     PARTIAL(28, madvise, "advice that concerns other processes, dumps, or huge pages has no effect; MADV_FREE frees nothing") \
     PARTIAL(149, mlock, "memory is never paged out, so it only brings pages in") \
     DONE(150, munlock) DONE(151, mlockall) DONE(152, munlockall) \

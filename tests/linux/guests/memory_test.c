@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -832,6 +833,65 @@ static void *program_break(void *to)
     return (void *)syscall(SYS_brk, to);
 }
 
+static void show_segment(int id)
+{
+    struct shmid_ds state;
+
+    result("stat", shmctl(id, IPC_STAT, &state));
+    say("size", (long)state.shm_segsz);
+    say("attachments", (long)state.shm_nattch);
+    say("mode", state.shm_perm.mode);
+    say("made here", state.shm_cpid == getpid());
+    say("last used here", state.shm_lpid == getpid());
+}
+
+static void test_segments(void)
+{
+    key_t key = 0x68790000 + getpid();
+    struct shmid_ds state;
+
+    begin("segments");
+    result("none yet", shmget(key, 0, 0));
+    result("without size", shmget(key, 0, IPC_CREAT | 0600));
+    int id = shmget(key, 3 * PAGE - 5, IPC_CREAT | IPC_EXCL | 0640);
+    show_segment(id);
+    result("once more", shmget(key, PAGE, IPC_CREAT | IPC_EXCL | 0600));
+    result("larger", shmget(key, 4 * PAGE, 0));
+    say("the same", shmget(key, PAGE, 0) == id);
+    char *first = shmat(id, NULL, 0);
+    char *second = shmat(id, NULL, SHM_RDONLY);
+    first[PAGE + 3] = 'x';
+    say("shown twice", second[PAGE + 3]);
+    poke("write where it is read only", second, WRITE);
+    poke("the last page", first + 3 * PAGE - 1, WRITE);
+    show_segment(id);
+    result("at a place that is taken", shmat(id, first, 0) == (void *)-1 ? -1 : 0);
+    result("at no page", shmat(id, first + 1, 0) == (void *)-1 ? -1 : 0);
+    result("instead", shmat(id, second + 17, SHM_REMAP | SHM_RND) == second ? 0 : -1);
+    second[0] = 'y';
+    say("written there", first[0]);
+    result("a hole", munmap(first + PAGE, PAGE));
+    result("detach", shmdt(first));
+    poke("behind the hole", first + 2 * PAGE, READ);
+    result("detach again", shmdt(first));
+    result("detach at an end", shmdt(second + PAGE));
+    memset(&state, 0, sizeof state);
+    state.shm_perm.mode = 0604;
+    result("set", shmctl(id, IPC_SET, &state));
+    result("remove", shmctl(id, IPC_RMID, NULL));
+    result("its key", shmget(key, 0, 0));
+    say("still there", second[0]);
+    show_segment(id);
+    result("detach the last", shmdt(second));
+    result("stat", shmctl(id, IPC_STAT, &state));
+    result("attach", shmat(id, NULL, 0) == (void *)-1 ? -1 : 0);
+    int other = shmget(IPC_PRIVATE, PAGE, 0600), another = shmget(IPC_PRIVATE, PAGE, 0600);
+    say("private ones differ", other != another);
+    result("remove", shmctl(other, IPC_RMID, NULL));
+    result("remove", shmctl(another, IPC_RMID, NULL));
+    result("remove again", shmctl(another, IPC_RMID, NULL));
+}
+
 static void test_break(void)
 {
     begin("brk");
@@ -1218,6 +1278,7 @@ int main(void)
         {"files", test_files},
         {"image", test_image},
         {"memfd", test_memfd},
+        {"segments", test_segments},
         {"break", test_break},
         {"handlers", test_handlers},
         {"code", test_code},
