@@ -35,10 +35,13 @@ static inline bool encode_take(struct encode *encode, uint64_t size, unsigned ch
 {
     if (!encode_count(encode, size))
         return false;
-    bool fits = size <= encode->room;
-    *out = fits ? encode->at : NULL;
-    encode->at += fits ? size : 0;
-    encode->room = fits ? encode->room - size : 0;
+    *out = size <= encode->room ? encode->at : NULL;
+    if (*out != NULL) {
+        encode->at += size;
+        encode->room -= size;
+    } else {
+        encode->room = 0;
+    }
     encode->size += size;
     return true;
 }
