@@ -242,3 +242,12 @@ const char *space_check(const hl__space *space)
     free(check.mappings);
     return check.wrong;
 }
+
+bool space_tables_are(const hl__space *space, const void *saved, uint32_t saved_count)
+{
+    const uint64_t *entries = hl__table_entries(space, 0), *wanted = saved;
+    bool same = space->table_count == saved_count;
+    for (size_t i = 0; same && i < saved_count * (size_t)HL__TABLE_ENTRIES; i++)
+        same = ((entries[i] ^ wanted[i]) & ~HL__PTE_ACCESSED) == 0;
+    return same;
+}

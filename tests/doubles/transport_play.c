@@ -5,7 +5,6 @@
 #include "doubles/space_check.h"
 #include "driver/override.h"
 #include "snapshot/snapshot.h"
-#include "vm/x86_64/tables.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -348,16 +347,6 @@ static void choose_options(struct transport_play *play, hl_sandbox_options *opti
 
 /* What must hold */
 
-/* But for the note that a leaf was accessed, which a snapshot does not keep. */
-static bool same_tables(const hl__space *space, const hl_snapshot *snapshot)
-{
-    const uint64_t *entries = hl__table_entries(space, 0), *saved = snapshot->tables;
-    bool same = space->table_count == snapshot->table_count;
-    for (size_t i = 0; same && i < snapshot->table_count * (size_t)HL__TABLE_ENTRIES; i++)
-        same = ((entries[i] ^ saved[i]) & ~HL__PTE_ACCESSED) == 0;
-    return same;
-}
-
 static void check_memory(struct transport_play *play, const hl_snapshot *snapshot)
 {
     static const uint8_t zeroes[4096];
@@ -369,7 +358,7 @@ static void check_memory(struct transport_play *play, const hl_snapshot *snapsho
                 "memory differs from the snapshot after a restore");
     }
     if (space->tables_gpa == snapshot->tables_gpa)
-        require(play, same_tables(space, snapshot),
+        require(play, space_tables_are(space, snapshot->tables, snapshot->table_count),
                 "page tables differ from the snapshot after a restore");
     require(play, space->transfer_size == 0, "transfer memory is left after a restore");
 }

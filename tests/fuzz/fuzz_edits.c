@@ -186,8 +186,7 @@ static void fuzz_load(struct fuzz *fuzz, bool near)
     hl__space_transfer_drop(space);
     hl__space_tables_load(space, fuzz->saved, fuzz->saved_count, space->tables_gpa, space->ram_gpa,
                           space->tables_gpa - HL__PAGE, near ? space->tables_edited : NULL);
-    fuzz_require(space->table_count == fuzz->saved_count &&
-                     memcmp(space->tables, fuzz->saved, fuzz->saved_count * HL__PAGE) == 0,
+    fuzz_require(space_tables_are(space, fuzz->saved, fuzz->saved_count),
                  "loaded tables differ from those that were saved");
 }
 

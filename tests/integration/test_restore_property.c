@@ -7,6 +7,7 @@
  * test-labels: bed slow
  * test-timeout: 900
  */
+#include "doubles/space_check.h"
 #include "driver/override.h"
 #include "fixture.h"
 #include "linux_numbers.h"
@@ -170,16 +171,6 @@ static void check_memory(const hl_sandbox *sandbox, const hl_snapshot *snapshot)
             fail_msg("transfer memory holds something at %#" PRIx64, at);
 }
 
-/* But for the note that a leaf was accessed, which a snapshot does not keep. */
-static void check_table(const hl__space *space, const hl_snapshot *snapshot, uint32_t table)
-{
-    const uint64_t *entries = hl__table_entries(space, table),
-                   *saved = (const uint64_t *)snapshot->tables + table * HL__TABLE_ENTRIES;
-    for (size_t i = 0; i < HL__TABLE_ENTRIES; i++)
-        if ((entries[i] ^ saved[i]) & ~HL__PTE_ACCESSED)
-            fail_msg("entry %zu of page table %u differs from the snapshot", i, table);
-}
-
 /* In this test all VMs are laid out alike, so that even the addresses in the tables are equal. */
 static void check_tables(const hl_sandbox *sandbox, const struct slot *slot)
 {
@@ -187,9 +178,7 @@ static void check_tables(const hl_sandbox *sandbox, const struct slot *slot)
     const hl_snapshot *snapshot = slot->snapshot;
     assert_int_equal(space->tables_gpa, snapshot->tables_gpa);
     assert_int_equal(space->ram_gpa, snapshot->ram_gpa);
-    assert_int_equal(space->table_count, snapshot->table_count);
-    for (uint32_t table = 0; table < space->table_count; table++)
-        check_table(space, snapshot, table);
+    assert_true(space_tables_are(space, snapshot->tables, snapshot->table_count));
     for (uint64_t at = space->table_count * HL__PAGE; at < space->tables_max * HL__PAGE;
          at += sizeof(uint64_t))
         if (*(const uint64_t *)(space->tables + at))
