@@ -37,7 +37,8 @@ set(test_folder "${PROJECT_SOURCE_DIR}/tests")
 # What tests share. ELF's own header comes from the machine.
 file(GLOB shared_sources CONFIGURE_DEPENDS "${test_folder}/integration/windows/[!t]*.c")
 add_library(windows_fixture STATIC
-    "${test_folder}/integration/fixture.c" "${test_folder}/integration/census.c" "${test_folder}/integration/threads.c" ${shared_sources})
+    "${test_folder}/integration/fixture.c" "${test_folder}/integration/census.c" "${test_folder}/integration/threads.c"
+    "${test_folder}/doubles/space_check.c" ${shared_sources})
 target_include_directories(windows_fixture PUBLIC
     "${PROJECT_SOURCE_DIR}/src" "${test_folder}" "${test_folder}/integration" "${HL_CMOCKA_INCLUDE}")
 target_compile_options(windows_fixture PUBLIC
