@@ -25,7 +25,7 @@ endif()
 add_library(hl_host INTERFACE)
 target_link_libraries(hl_host INTERFACE hl_warnings)
 hl_add_flags(hl_host -fno-omit-frame-pointer -fvisibility=hidden)
-# After the guest ran no indirect jump is predicted (src/util/paths.h): a chain of comparisons is faster than a table.
+# After the guest ran no indirect jump is predicted (src/util/placement.h): a chain of comparisons is faster than a table.
 hl_add_flags(hl_host -fno-jump-tables -fno-plt)
 
 if(WIN32)

@@ -4,7 +4,7 @@
 
 #include "driver/driver.h"
 #include "os/os.h"
-#include "util/paths.h"
+#include "util/placement.h"
 #include <hyperlight/context.h>
 #include <stdatomic.h>
 

@@ -4,7 +4,7 @@
 #define HL_SANDBOX_INTERNAL_H
 
 #include "call/host_functions.h"
-#include "util/paths.h"
+#include "util/placement.h"
 #include "vm/space.h"
 #include "wire/wire.h"
 #include <hyperlight/sandbox.h>
@@ -156,8 +156,8 @@ enum hl__step hl__host_call(hl_sandbox *sandbox, const struct hl_abi_call *call,
 hl_status hl__message_send(hl_sandbox *sandbox, const hl__wire_content *content,
                            uint64_t transfer_offset, uint64_t *size, hl__wire_problem *problem,
                            hl_error *err);
-/* A private copy of a message of the guest, in a hl__wire_buffer_new(). HL_OUT_OF_MEMORY, or HL_GUEST_BAD_REPLY if it is not in
- * readable memory. */
+/* A private copy of a message of the guest, in a hl__wire_buffer_new(). HL_OUT_OF_MEMORY, or
+ * HL_GUEST_BAD_REPLY if it is not in readable memory. */
 hl_status hl__message_fetch(const hl_sandbox *sandbox, uint64_t address, uint64_t size,
                             void **copy);
 bool hl__message_fetch_reference(void *sandbox, uint64_t address, void *out, size_t size);
@@ -176,7 +176,7 @@ void hl__wake_write(hl_sandbox *sandbox, hl_status *status, hl_error *err);
 /* Looks at the system's clock, for hl__sandbox_now_ns and, now and then, for a long-lived guest. */
 uint64_t hl__clock_look(hl_sandbox *sandbox);
 
-/* CLOCK_MONOTONIC. Asking the system twice in a call would take 0.4 us (util/paths.h). */
+/* CLOCK_MONOTONIC. Asking the system twice in a call would take 0.4 us (util/placement.h). */
 static inline uint64_t hl__sandbox_now_ns(hl_sandbox *sandbox)
 {
     uint64_t ticks = hl__os_tsc() - sandbox->clock.tsc;

@@ -2,7 +2,7 @@
 #ifndef HL_UTIL_ERROR_H
 #define HL_UTIL_ERROR_H
 
-#include "util/paths.h"
+#include "util/placement.h"
 #include <hyperlight/error.h>
 
 /* Fills `err` (may be NULL) completely and returns `status`. `source`: static name of the function

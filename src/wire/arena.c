@@ -1,5 +1,5 @@
 #include "wire/arena.h"
-#include "util/paths.h"
+#include "util/placement.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
 #ifndef HL_WIRE_CODEC_H
 #define HL_WIRE_CODEC_H
 
-#include "util/paths.h"
+#include "util/placement.h"
 #include "wire/arena.h"
 #include "wire/wire.h"
 
@@ -27,7 +27,7 @@ static inline bool hl__wire_is_parameter(unsigned type)
 }
 
 /* The following three do without a call what is mostly done to short texts: the call would cost more
- * (util/paths.h). Words overlap where the size is no multiple of theirs. */
+ * (util/placement.h). Words overlap where the size is no multiple of theirs. */
 
 static inline uint64_t hl__wire_word(const void *data)
 {
@@ -91,10 +91,10 @@ HL__COLD_PATH bool hl__wire_refuse(hl__wire_problem *problem, hl_status status, 
 /* Whether a function's name is acceptable: 1 to HL_NAME_MAX bytes of UTF-8 without NUL. */
 bool hl__wire_is_name(const hl_span *name);
 
-enum hl__wire_keys { HL__WIRE_KEYS_UNIQUE, HL__WIRE_KEYS_DUPLICATE, HL__WIRE_KEYS_NO_MEMORY };
-
-/* Looks for equal texts among `count` spans that lie `stride` bytes apart, in O(n log n). */
-enum hl__wire_keys hl__wire_keys_check(const hl_span *first, size_t stride, size_t count);
+/* Whether no two of `count` spans that lie `stride` bytes apart are equal, in O(n log n). If there are such,
+ * `problem` has `status` and `reason`; HL_OUT_OF_MEMORY if that cannot be told. */
+bool hl__wire_keys_unique(const hl_span *first, size_t stride, size_t count,
+                          hl__wire_problem *problem, hl_status status, const char *reason);
 
 /* Length of the longest prefix that is valid UTF-8. */
 size_t hl__wire_utf8_prefix(const char *text, size_t size);

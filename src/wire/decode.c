@@ -117,18 +117,6 @@ static bool decode_entry(struct decode *decode, hl_entry *entry, unsigned depth)
     return decode_text(decode, &head, &entry->key) && decode_value(decode, &entry->value, depth);
 }
 
-static bool decode_keys(struct decode *decode, const hl_entry *entries, size_t count)
-{
-    switch (hl__wire_keys_check(&entries->key, sizeof *entries, count)) {
-    case HL__WIRE_KEYS_UNIQUE:
-        return true;
-    case HL__WIRE_KEYS_DUPLICATE:
-        return decode_refuse(decode, "a key occurs twice in a map");
-    default:
-        return hl__wire_refuse(decode->reader.problem, HL_OUT_OF_MEMORY, "out of memory");
-    }
-}
-
 static bool decode_map(struct decode *decode, hl_value *map, uint64_t count, unsigned depth)
 {
     if (!decode_announce(decode, count, ENTRY_SIZE_MIN, "map reaches past the message's end"))
@@ -143,7 +131,9 @@ static bool decode_map(struct decode *decode, hl_value *map, uint64_t count, uns
     for (uint64_t i = 0; i < count; i++)
         if (!decode_entry(decode, &entries[i], depth))
             return false;
-    return decode_keys(decode, entries, (size_t)count);
+    return hl__wire_keys_unique(&entries->key, sizeof *entries, (size_t)count,
+                                decode->reader.problem, HL_GUEST_BAD_REPLY,
+                                "a key occurs twice in a map");
 }
 
 static bool decode_container(struct decode *decode, hl_value *value, uint64_t count, unsigned depth)

@@ -145,18 +145,6 @@ static bool encode_list(struct encode *encode, const hl_value *list, unsigned de
     return true;
 }
 
-static bool encode_keys(struct encode *encode, const hl_value *map)
-{
-    switch (hl__wire_keys_check(&map->as.map.entries->key, sizeof(hl_entry), map->as.map.count)) {
-    case HL__WIRE_KEYS_UNIQUE:
-        return true;
-    case HL__WIRE_KEYS_DUPLICATE:
-        return encode_refuse(encode, "a key occurs twice in a map");
-    default:
-        return hl__wire_refuse(encode->problem, HL_OUT_OF_MEMORY, "out of memory");
-    }
-}
-
 static bool encode_map(struct encode *encode, const hl_value *map, unsigned depth)
 {
     if (map->as.map.entries == NULL && map->as.map.count != 0)
@@ -167,7 +155,9 @@ static bool encode_map(struct encode *encode, const hl_value *map, unsigned dept
         if (!encode_span(encode, HL_TYPE_STRING, &map->as.map.entries[i].key) ||
             !encode_value(encode, &map->as.map.entries[i].value, depth))
             return false;
-    return map->as.map.count == 0 || encode_keys(encode, map);
+    return map->as.map.count == 0 ||
+           hl__wire_keys_unique(&map->as.map.entries->key, sizeof(hl_entry), map->as.map.count,
+                                encode->problem, HL_INVALID_VALUE, "a key occurs twice in a map");
 }
 
 /* `depth` containers lie around the value. */

@@ -74,19 +74,6 @@ static bool exports_build(struct exports *out)
     return true;
 }
 
-static bool exports_unique(struct hl__wire_reader *reader, const hl__wire_export *exports,
-                           size_t count)
-{
-    switch (hl__wire_keys_check(&exports->name, sizeof *exports, count)) {
-    case HL__WIRE_KEYS_UNIQUE:
-        return true;
-    case HL__WIRE_KEYS_DUPLICATE:
-        return hl__wire_read_refuse(reader, "a function is exported twice");
-    default:
-        return hl__wire_refuse(reader->problem, HL_OUT_OF_MEMORY, "out of memory");
-    }
-}
-
 static bool exports_fill(hl__wire_export *exports, size_t count, size_t type_count,
                          struct hl__wire_reader reader)
 {
@@ -95,7 +82,8 @@ static bool exports_fill(hl__wire_export *exports, size_t count, size_t type_cou
     for (size_t i = 0; i < count; i++)
         if (!exports_build(&out))
             return false;
-    return exports_unique(&reader, exports, count);
+    return hl__wire_keys_unique(&exports->name, sizeof *exports, count, reader.problem,
+                                HL_GUEST_BAD_REPLY, "a function is exported twice");
 }
 
 bool hl__wire_exports_decode(const void *data, uint64_t size, hl__wire_export **exports,

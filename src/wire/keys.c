@@ -19,13 +19,13 @@ static const hl_span *keys_at(const hl_span *first, size_t stride, size_t index)
     return (const hl_span *)(const void *)((const char *)first + index * stride);
 }
 
-static enum hl__wire_keys keys_pairwise(const hl_span *first, size_t stride, size_t count)
+static bool keys_pairwise(const hl_span *first, size_t stride, size_t count)
 {
     for (size_t i = 1; i < count; i++)
         for (size_t j = 0; j < i; j++)
             if (keys_compare(keys_at(first, stride, i), keys_at(first, stride, j)) == 0)
-                return HL__WIRE_KEYS_DUPLICATE;
-    return HL__WIRE_KEYS_UNIQUE;
+                return false;
+    return true;
 }
 
 static void keys_sift_down(const hl_span **keys, size_t root, size_t count)
@@ -54,20 +54,30 @@ static void keys_sort(const hl_span **keys, size_t count)
     }
 }
 
-enum hl__wire_keys hl__wire_keys_check(const hl_span *first, size_t stride, size_t count)
+/* Whether there are no two equal ones next to each other. */
+static bool keys_apart(const hl_span *const *keys, size_t count)
 {
-    if (count <= KEYS_PAIRWISE_MAX)
-        return keys_pairwise(first, stride, count);
-    const hl_span **keys = calloc(count, sizeof *keys);
-    if (keys == NULL)
-        return HL__WIRE_KEYS_NO_MEMORY;
-    for (size_t i = 0; i < count; i++)
-        keys[i] = keys_at(first, stride, i);
-    keys_sort(keys, count);
-    enum hl__wire_keys result = HL__WIRE_KEYS_UNIQUE;
-    for (size_t i = 1; i < count && result == HL__WIRE_KEYS_UNIQUE; i++)
+    for (size_t i = 1; i < count; i++)
         if (keys_compare(keys[i - 1], keys[i]) == 0)
-            result = HL__WIRE_KEYS_DUPLICATE;
-    free(keys);
-    return result;
+            return false;
+    return true;
+}
+
+bool hl__wire_keys_unique(const hl_span *first, size_t stride, size_t count,
+                          hl__wire_problem *problem, hl_status status, const char *reason)
+{
+    bool unique;
+    if (count <= KEYS_PAIRWISE_MAX) {
+        unique = keys_pairwise(first, stride, count);
+    } else {
+        const hl_span **keys = calloc(count, sizeof *keys);
+        if (keys == NULL)
+            return hl__wire_refuse(problem, HL_OUT_OF_MEMORY, "out of memory");
+        for (size_t i = 0; i < count; i++)
+            keys[i] = keys_at(first, stride, i);
+        keys_sort(keys, count);
+        unique = keys_apart(keys, count);
+        free(keys);
+    }
+    return unique || hl__wire_refuse(problem, status, reason);
 }

@@ -11,8 +11,8 @@
 #define RETIRE_SIZE_MAX (64ull << 10)
 #define LOW_START 0x40000000ull /* where MAP_32BIT looks */
 #define LOW_END 0x80000000ull
-#define VAST_START                                                                                 \
-    0x100000000000ull /* up to map_base there is room for what is too large above it */
+/* From here up to map_base there is room for what is too large above that. */
+#define VAST_START 0x100000000000ull
 
 bool hl__memory_range_valid(uint64_t start, uint64_t size)
 {

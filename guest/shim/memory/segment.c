@@ -19,7 +19,7 @@ struct segment {
 
 static struct segment *segments; /* the newest first */
 static uint32_t segment_count;
-static int32_t next_id;
+static uint32_t next_id;
 
 static int64_t now(void)
 {
@@ -95,7 +95,7 @@ static int64_t segment_new(int32_t key, uint64_t size, uint32_t flags)
                                              .size = size,
                                              .changed = now(),
                                              .creator = hl__process()->id,
-                                             .id = next_id++};
+                                             .id = (int32_t)(next_id++ & INT32_MAX)};
     segment->next = segments;
     segments = segment;
     segment_count++;

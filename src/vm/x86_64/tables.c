@@ -1,6 +1,6 @@
 /* Page tables of one address space: walking, changing, and the record of what changed. */
 #include "vm/x86_64/tables.h"
-#include "util/paths.h"
+#include "util/placement.h"
 #include "vm/x86_64/system_area.h"
 
 static unsigned table_index(uint64_t address, int level)

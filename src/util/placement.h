@@ -3,8 +3,8 @@
  * code: each branch that is taken then costs about 4 ns, each page of code 25. So the functions that
  * every call runs through lie together, and what follows from an error lies elsewhere.
  */
-#ifndef HL_UTIL_PATHS_H
-#define HL_UTIL_PATHS_H
+#ifndef HL_UTIL_PLACEMENT_H
+#define HL_UTIL_PLACEMENT_H
 
 #define HL__WARM_PATH __attribute__((hot))
 #define HL__COLD_PATH __attribute__((cold))
